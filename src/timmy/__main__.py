@@ -1,0 +1,3 @@
+from timmy.cli import main
+
+main()
