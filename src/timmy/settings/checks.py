@@ -1,0 +1,66 @@
+"""What settings must be together, and what they make of the house."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from timmy.settings.table import Settings
+
+OPENAI_HOST = "api.openai.com"
+
+
+def together(settings: Settings) -> list[str]:
+    """A sentence for each contradiction; empty when it can start."""
+    problems = []
+    for wanted, name, value, because in (
+        (settings.wallet == "lnbits", "LNBITS_URL", settings.lnbits_url, "WALLET=lnbits"),
+        (settings.wallet == "lnbits", "LNBITS_API_KEY", settings.lnbits_api_key, "WALLET=lnbits"),
+        (settings.wallet == "electrum", "ELECTRUM_URL", settings.electrum_url, "WALLET=electrum"),
+        (settings.provider == "anthropic", "ANTHROPIC_API_KEY", settings.anthropic_api_key, "PROVIDER=anthropic"),
+        (_needs_openai_key(settings), "OPENAI_API_KEY", settings.openai_api_key, f"PROVIDER=openai at {OPENAI_HOST}"),
+    ):
+        if wanted and value is None:
+            problems.append(f"{because} needs {name}: set it in the environment or in .env.")
+    if settings.payouts_max_per_hour > settings.payouts_max_per_day:
+        problems.append(
+            f"PAYOUTS_MAX_SATS_PER_HOUR ({settings.payouts_max_per_hour.value}) is above "
+            f"PAYOUTS_MAX_SATS_PER_DAY ({settings.payouts_max_per_day.value}): lower the first or raise the second."
+        )
+    if settings.session_min > settings.session_max:
+        problems.append(
+            f"SESSION_MIN_SATS ({settings.session_min.value}) is above SESSION_MAX_SATS ({settings.session_max.value}): "
+            "lower the first or raise the second."
+        )
+    if not settings.trust_established < settings.trust_trusted < settings.trust_elite:
+        problems.append(
+            f"TRUST_ESTABLISHED ({settings.trust_established}), TRUST_TRUSTED ({settings.trust_trusted}) and TRUST_ELITE "
+            f"({settings.trust_elite}) must rise in this order."
+        )
+    return problems
+
+
+def file_of_secrets(path: Path, secrets: Sequence[str]) -> list[str]:
+    """Refused: anybody on the machine could take the wallet's key, or put in another."""
+    if not secrets:
+        return []
+    return [f"{path} holds {', '.join(secrets)} and is open to every user of this machine. Run: chmod 600 {shlex.quote(str(path))}"]
+
+
+def stand_ins(settings: Settings) -> tuple[str, ...]:
+    found = []
+    if settings.wallet == "builtin":
+        found.append("The built-in wallet is a stand-in: its sats are not real. Set WALLET to earn.")
+    if settings.provider == "builtin":
+        found.append("The built-in demo agent is a stand-in: it is no language model. Set PROVIDER to sell real work.")
+    if settings.sqlite_path is not None:
+        found.append("The embedded SQLite stands in for PostgreSQL: one process only. Set DATABASE_URL to grow.")
+    return tuple(found)
+
+
+def _needs_openai_key(settings: Settings) -> bool:
+    return settings.provider == "openai" and urlsplit(settings.openai_base_url).hostname == OPENAI_HOST
