@@ -1,0 +1,28 @@
+"""Storage: SQLite by default, PostgreSQL for many processes, one SQL text for both.
+
+This room promises that a function given to `write` is applied whole or not at all, exactly once per success, durable when `write`
+returns; that functions that wait together share a commit without ever sharing a failure; and that the schema is the one this version knows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from timmy.db.line import Probe, no_probe
+from timmy.db.postgres import PostgresDatabase
+from timmy.db.protocol import Database, DatabaseDown, Row, Tx
+from timmy.db.sqlite import SqliteDatabase
+
+__all__ = ["Database", "DatabaseDown", "Probe", "Row", "Tx", "open_database"]
+
+
+def open_database(url: str, *, server: bool = False, probe: Probe = no_probe) -> Database:
+    """`sqlite:///absolute/path` or `postgresql://…`. Migrates it. `server`: refuse a second server on one SQLite file.
+
+    Raises DatabaseDown, SchemaMismatch, SecondServer."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return SqliteDatabase(Path(rest), server=server, probe=probe)
+    if scheme in ("postgresql", "postgres"):
+        return PostgresDatabase(url, probe=probe)
+    raise ValueError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {scheme!r}")

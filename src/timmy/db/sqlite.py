@@ -1,0 +1,208 @@
+"""SQLite: one writer thread with group commit, two readers, and a lock that keeps a second server out."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Concatenate
+
+from timmy.db.dialect import for_sqlite
+from timmy.db.line import Line, Probe, no_probe
+from timmy.db.migrate import migrate_sqlite
+from timmy.db.protocol import DatabaseDown, GroupedFn, P, R, Row, T, Tx
+from timmy.db.waiting import Waiting
+from timmy.errors import Refusal
+
+BUSY_TIMEOUT_SECONDS = 10.0
+READERS = 2
+CLOSE_SECONDS = 30.0
+
+
+OLDEST = (3, 35)  # RETURNING; UPDATE … FROM is older
+
+
+class SqliteTooOld(Refusal):
+    code = "sqlite_too_old"
+    title = "The SQLite of this Python is too old"
+
+
+class SecondServer(Refusal):
+    status = 409
+    code = "second_server"
+    title = "Another Timmy serves from this database file"
+
+
+class SqliteTx:
+    def __init__(self, connection: sqlite3.Connection, probe: Probe) -> None:
+        self._connection = connection
+        self._probe = probe
+
+    def run(self, sql: str, **params: object) -> int:
+        return self._execute(sql, params).rowcount
+
+    def one(self, sql: str, **params: object) -> Row | None:
+        cursor = self._execute(sql, params)
+        row = cursor.fetchone()
+        cursor.close()
+        return row  # type: ignore[no-any-return]
+
+    def all(self, sql: str, **params: object) -> list[Row]:
+        return self._execute(sql, params).fetchall()
+
+    def _execute(self, sql: str, params: dict[str, object]) -> sqlite3.Cursor:
+        translated = for_sqlite(sql)
+        self._probe("before statement")
+        try:
+            cursor = self._connection.execute(translated.sql, translated.bind(params))
+        except sqlite3.DatabaseError as trouble:
+            raise _translated(trouble) from trouble
+        self._probe("after statement")
+        return cursor
+
+
+class SqliteConnection:
+    def __init__(self, path: Path, probe: Probe, *, read_only: bool) -> None:
+        self._probe = probe
+        self._begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        try:
+            self._connection = open_connection(path, read_only=read_only)
+        except sqlite3.DatabaseError as trouble:
+            raise _translated(trouble) from trouble
+
+    def begin(self) -> Tx:
+        self._execute(self._begin)
+        return SqliteTx(self._connection, self._probe)
+
+    def savepoint(self, name: str) -> None:
+        self._execute(f"SAVEPOINT {name}")
+
+    def release(self, name: str) -> None:
+        self._execute(f"RELEASE {name}")
+
+    def rollback_to(self, name: str) -> None:
+        self._execute(f"ROLLBACK TO {name}")
+
+    def commit(self) -> None:
+        self._probe("before commit")
+        self._execute("COMMIT")
+        self._probe("after commit")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _execute(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except sqlite3.DatabaseError as trouble:
+            raise _translated(trouble) from trouble
+
+
+def open_connection(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the settings that the money depends on."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=BUSY_TIMEOUT_SECONDS)
+    connection.row_factory = _dict_row
+    _write_ahead(connection)
+    # FULL, not NORMAL: in WAL mode NORMAL may lose the last commits in a power cut, and a payout that was sent but whose
+    # `planned` row is gone would be sent again.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """The first switch takes the whole file, and that is the one lock that SQLite does not wait for by itself."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as trouble:
+            if "locked" not in str(trouble) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
+def _dict_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+_OF_THE_MACHINE = ("full", "disk I/O", "locked", "readonly", "unable to open", "malformed", "not a database")
+
+
+def _translated(trouble: sqlite3.DatabaseError) -> Exception:
+    """Trouble of the machine (disk full, I/O error, locked by another program) is an outage; a bad statement stays what it is."""
+    words = str(trouble)
+    if type(trouble) in (sqlite3.OperationalError, sqlite3.DatabaseError) and any(sign in words for sign in _OF_THE_MACHINE):
+        return DatabaseDown(f"SQLite says: {words}. Check the disk of DATA_DIR; nothing was changed.")
+    return trouble
+
+
+class SqliteDatabase:
+    """`Database` on one file. Everything that waits together is committed together, each part in its own savepoint."""
+
+    engine = "sqlite"
+
+    def __init__(self, path: Path, *, server: bool = False, probe: Probe = no_probe) -> None:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise SqliteTooOld(f"Timmy needs SQLite 3.35; this Python has {sqlite3.sqlite_version}. Use a newer Python, or PostgreSQL.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock_out_other_servers(path) if server else None
+        try:
+            with contextlib.closing(open_connection(path)) as setup:
+                migrate_sqlite(setup)
+        except sqlite3.DatabaseError as trouble:
+            raise _translated(trouble) from trouble
+        os.chmod(path, 0o600)
+        self._writing = Waiting(take_all=True)
+        self._reading = Waiting(take_all=True)
+        self._lines = [Line("writer", self._writing, partial(SqliteConnection, path, probe, read_only=False))]
+        self._lines += [
+            Line(f"reader-{number}", self._reading, partial(SqliteConnection, path, no_probe, read_only=True)) for number in range(READERS)
+        ]
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._writing.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
+
+    async def write_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
+        return await self._writing.add_grouped(fn, item)  # type: ignore[no-any-return]
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._reading.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
+
+    async def read_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
+        return await self._reading.add_grouped(fn, item)  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for waiting in (self._writing, self._reading):
+            waiting.close(DatabaseDown("closed"))
+        for line in self._lines:
+            line.join(CLOSE_SECONDS)
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _lock_out_other_servers(path: Path) -> IO[str]:
+    lock = path.with_name(path.name + ".lock").open("w")  # held, not used: the lock lives as long as this object
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as taken:
+        lock.close()
+        raise SecondServer(
+            f"{path} is being served by another process. Stop it first, or use PostgreSQL (DATABASE_URL) for several servers."
+        ) from taken
+    return lock

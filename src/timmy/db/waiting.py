@@ -1,0 +1,173 @@
+"""What waits to be written or read, in the order in which it came, and how it is handed to the threads that do it.
+
+Callers wait on the event loop; worker threads take *units*: one function, or all the items that wait for one grouped function.
+Grouping is natural: while one group is being committed, the next one gathers. There is no timer, so a lone caller waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from timmy.db.protocol import DatabaseDown, Tx
+
+WAITING_MAX = 20_000  # beyond this, callers are told to come back instead of being queued
+GROUP_MAX = 512
+
+
+@dataclass(slots=True)
+class Caller:
+    """Someone on an event loop who waits for an outcome."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    outcome: Any = None  # a result, or a BaseException
+    settled: bool = False  # it was committed: nothing that happens later changes the outcome
+
+    def deliver(self) -> None:
+        if self.future.done():  # the caller gave up; what was committed stays committed
+            return
+        if isinstance(self.outcome, BaseException):
+            self.future.set_exception(self.outcome)
+        else:
+            self.future.set_result(self.outcome)
+
+
+@dataclass(slots=True)
+class Single:
+    """One function, for one caller."""
+
+    call: Callable[[Tx], Any]
+    caller: Caller
+
+    @property
+    def callers(self) -> Sequence[Caller]:
+        return (self.caller,)
+
+
+@dataclass(slots=True)
+class Group:
+    """One set-based function, and everybody who waits for it."""
+
+    fn: Callable[[Tx, Sequence[Any]], Sequence[Any]]
+    items: list[Any] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
+
+
+Unit = Single | Group
+
+
+class Waiting:
+    """The queue between the event loop and the threads."""
+
+    def __init__(self, *, take_all: bool) -> None:
+        self._take_all = take_all
+        self._units: deque[Unit] = deque()
+        self._open: dict[Any, Group] = {}  # the group of each function that still takes items
+        self._running: set[Any] = set()  # functions whose group is being committed: the next one gathers meanwhile
+        self._ready = threading.Condition()
+        self._size = 0
+        self._closed: BaseException | None = None
+
+    def add(self, call: Callable[[Tx], Any]) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        caller = Caller(loop, loop.create_future())
+        with self._ready:
+            self._admit()
+            self._units.append(Single(call, caller))
+            self._ready.notify()
+        return caller.future
+
+    def add_grouped(self, fn: Callable[[Tx, Sequence[Any]], Sequence[Any]], item: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        caller = Caller(loop, loop.create_future())
+        with self._ready:
+            self._admit()
+            group = self._open.get(fn)
+            if group is None or len(group.items) >= GROUP_MAX:
+                group = self._open[fn] = Group(fn)
+                self._units.append(group)
+            group.items.append(item)
+            group.callers.append(caller)
+            if fn not in self._running:
+                self._ready.notify()
+        return caller.future
+
+    def _admit(self) -> None:
+        if self._closed is not None:
+            raise DatabaseDown("the database has been closed") from self._closed
+        if self._size >= WAITING_MAX:
+            raise DatabaseDown("too much is waiting to be written; try again in a few seconds")
+        self._size += 1
+
+    def take(self) -> list[Unit] | None:
+        """What to do next (blocks until there is something); None when closed. Several units share one transaction."""
+        with self._ready:
+            while True:
+                units = self._next()
+                if units:
+                    for unit in units:
+                        if isinstance(unit, Group):
+                            self._running.add(unit.fn)
+                            if self._open.get(unit.fn) is unit:
+                                del self._open[unit.fn]
+                    return units
+                if self._closed is not None:
+                    return None
+                self._ready.wait()
+
+    def _next(self) -> list[Unit]:
+        if self._take_all:
+            units = list(self._units)[:GROUP_MAX]
+            for _ in units:
+                self._units.popleft()
+            return units
+        for place, unit in enumerate(self._units):
+            if isinstance(unit, Single) or unit.fn not in self._running:
+                del self._units[place]
+                return [unit]
+        return []
+
+    def done(self, units: Sequence[Unit]) -> None:
+        """The outcomes are in: tell the callers, one wake-up per event loop."""
+        told: dict[asyncio.AbstractEventLoop, list[Caller]] = {}
+        with self._ready:
+            for unit in units:
+                if isinstance(unit, Group):
+                    self._running.discard(unit.fn)
+                self._size -= len(unit.callers)
+                for caller in unit.callers:
+                    told.setdefault(caller.loop, []).append(caller)
+            if self._units:
+                self._ready.notify()
+        for loop, callers in told.items():
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left there to be told
+                loop.call_soon_threadsafe(_deliver, callers)
+
+    def close(self, why: BaseException) -> None:
+        """Nothing more is admitted. What was admitted before is still done, unless `fail` says otherwise."""
+        with self._ready:
+            self._closed = why
+            self._ready.notify_all()
+
+    def fail(self, why: BaseException) -> None:
+        """The threads are gone: everyone who still waits is told so."""
+        self.close(why)
+        with self._ready:
+            left = list(self._units)
+            self._units.clear()
+            self._open.clear()
+        for unit in left:
+            for caller in unit.callers:
+                caller.outcome = why
+        self.done(left)
+
+
+def _deliver(callers: Sequence[Caller]) -> None:
+    for caller in callers:
+        caller.deliver()
