@@ -1,0 +1,247 @@
+"""The one door of the ledger: all of a unit's entries are applied, or none; each once, whatever is repeated.
+
+Every step is one statement for the whole group: lock the accounts, see what is known already, decide in memory in the order of the units,
+insert, update. A lone unit is a group of one, so there is no second path whose money could behave differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from timmy.db import Row, Tx
+from timmy.errors import Breach, Refusal
+from timmy.ledger import store
+from timmy.ledger.chart import is_guarded, is_money
+from timmy.ledger.entries import Entry, Move, MoveAll, Post, Reserve, Void, resolution_id
+from timmy.money import MSATS_MAX, MSATS_PER_SAT, Msats
+
+
+class InsufficientFunds(Refusal):
+    """`account` has less available than the unit takes. Nothing of the unit was applied."""
+
+    status = 402
+    code = "insufficient_funds"
+    title = "There is not enough in that account"
+
+    def __init__(self, account: str) -> None:
+        super().__init__(f"not enough available in {account}")
+        self.account = account
+
+
+class TransferConflict(Breach):
+    """The id was used before, for something else: two parts of the code mean different things by one name."""
+
+    code = "transfer_conflict"
+
+
+class UnknownReservation(Breach):
+    code = "unknown_reservation"
+
+
+@dataclass(slots=True)
+class _Account:
+    guarded: bool
+    balance_msat: int = 0
+    reserved_msat: int = 0
+    balance_change: int = 0
+    reserved_change: int = 0
+
+    @property
+    def available_msat(self) -> int:
+        return self.balance_msat + self.balance_change - self.reserved_msat - self.reserved_change
+
+    @property
+    def beyond_all_coins(self) -> bool:
+        """Without this bound a sum could leave 64 bits, and SQLite would go on with a float instead of saying so."""
+        return abs(self.balance_msat + self.balance_change) > MSATS_MAX or self.reserved_msat + self.reserved_change > MSATS_MAX
+
+
+@dataclass(slots=True)
+class _Books:
+    """What the group touches, as it is in memory while the group is decided."""
+
+    accounts: dict[str, _Account]
+    known: dict[str, Row]  # transfers in the database, and those decided on so far
+    fresh: list[Row] = field(default_factory=list)
+
+
+def commit(tx: Tx, at_ms: int, *entries: Entry) -> None:
+    """Apply all the entries or none. Entries that were applied before are skipped, so it is safe to repeat.
+
+    Raises InsufficientFunds (nothing was applied), TransferConflict, UnknownReservation."""
+    outcome = commit_all(tx, at_ms, [entries])[0]
+    if outcome is not None:
+        raise outcome
+
+
+def commit_all(tx: Tx, at_ms: int, units: Sequence[Iterable[Entry]]) -> list[InsufficientFunds | None]:
+    """Apply many units, each all or nothing, in their order; one that lacks funds leaves no trace and harms no other."""
+    lists = [tuple(unit) for unit in units]
+    entries = [entry for unit in lists for entry in unit]
+    if not entries:
+        return [None] * len(lists)
+    books = _open(tx, entries)
+    outcomes = [_decide(books, unit, at_ms) for unit in lists]
+    if books.fresh:
+        _write(tx, books)
+    return outcomes
+
+
+def available(tx: Tx, account: str) -> Msats:
+    """What the account could give right now. For showing and planning: only `commit` decides."""
+    return available_all(tx, [account])[account]
+
+
+def available_all(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
+    rows = store.accounts_like(tx, accounts)
+    return {name: Msats(rows[name]["balance_msat"] - rows[name]["reserved_msat"] if name in rows else 0) for name in accounts}
+
+
+def hold_still(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
+    """What the accounts have available, locked until the transaction ends: for amounts that are decided from it."""
+    return {name: Msats(max(0, account.available_msat)) for name, account in _lock(tx, set(accounts)).items()}
+
+
+def _open(tx: Tx, entries: Sequence[Entry]) -> _Books:
+    resolved = {entry.reservation for entry in entries if isinstance(entry, Post | Void)}
+    reservations = store.transfers(tx, resolved) if resolved else {}
+    for entry in entries:
+        if isinstance(entry, Reserve) and entry.id in resolved:
+            reservations.setdefault(entry.id, _row(entry.id, "reserve", entry.debit, entry.credit, entry.amount.value, entry.code, None, 0))
+    touched: set[str] = set()
+    for entry in entries:
+        if isinstance(entry, Post | Void):
+            row = reservations.get(entry.reservation)
+            if row is None or row["kind"] != "reserve":
+                raise UnknownReservation(f"{entry.reservation} is not a reservation")
+            touched |= {row["debit"], row["credit"]}
+        elif entry.debit == entry.credit:
+            raise Breach(f"{entry.id} would move from {entry.debit} to itself")
+        elif is_money(entry.debit) != is_money(entry.credit):
+            raise Breach(f"{entry.id} would turn allowance into money, or money into allowance")
+        else:
+            touched |= {entry.debit, entry.credit}
+    accounts = _lock(tx, touched)
+    # Looked up after the locks: whoever applied the same entries a moment ago held the same accounts, so by now it shows.
+    known = store.transfers(tx, {_id(entry) for entry in entries} | resolved)
+    return _Books(accounts, known)
+
+
+def _lock(tx: Tx, ids: set[str]) -> dict[str, _Account]:
+    rows = store.lock_accounts(tx, ids)
+    missing = sorted(ids - rows.keys())
+    if missing:
+        store.open_accounts(tx, [{"id": account, "guarded": int(is_guarded(account))} for account in missing])
+        rows |= store.lock_accounts(tx, missing)
+    return {id: _Account(bool(row["guarded"]), row["balance_msat"], row["reserved_msat"]) for id, row in rows.items()}
+
+
+def _decide(books: _Books, unit: Sequence[Entry], at_ms: int) -> InsufficientFunds | None:
+    rows: list[Row] = []
+    before: dict[str, tuple[int, int]] = {}
+    for entry in unit:
+        row = _transfer(books, entry, at_ms)
+        if row is None:
+            continue
+        for name in (row["debit"], row["credit"]):
+            account = books.accounts[name]
+            before.setdefault(name, (account.balance_change, account.reserved_change))
+        _apply(books, row)
+        books.known[row["id"]] = row
+        rows.append(row)
+    for name in sorted(before):
+        account = books.accounts[name]
+        if account.beyond_all_coins:
+            raise Breach(f"{name} would hold, owe or reserve more bitcoin than there will ever be")
+        if account.guarded and account.available_msat < 0:
+            for touched, (balance_change, reserved_change) in before.items():
+                books.accounts[touched].balance_change, books.accounts[touched].reserved_change = balance_change, reserved_change
+            for row in rows:
+                del books.known[row["id"]]
+            return InsufficientFunds(name)
+    books.fresh += rows
+    return None
+
+
+def _transfer(books: _Books, entry: Entry, at_ms: int) -> Row | None:
+    """The row that the entry becomes; None if it was applied before. Raises TransferConflict if its id means something else."""
+    match entry:
+        case Move(id, debit, credit, amount, code):
+            row = _row(id, "move", debit, credit, amount.value, code, None, at_ms)
+        case Reserve(id, debit, credit, amount, code):
+            row = _row(id, "reserve", debit, credit, amount.value, code, None, at_ms)
+        case MoveAll(id, debit, credit, code):
+            if id in books.known:
+                amount_msat = books.known[id]["amount_msat"]
+            else:
+                amount_msat = max(0, books.accounts[debit].available_msat) // MSATS_PER_SAT * MSATS_PER_SAT
+            row = _row(id, "move", debit, credit, amount_msat, code, None, at_ms)
+        case Post(reservation, part):
+            held = _reservation(books, reservation)
+            amount_msat = held["amount_msat"] if part is None else part.value
+            if amount_msat > held["amount_msat"]:
+                raise Breach(f"{reservation} holds {held['amount_msat']} msat; {amount_msat} cannot be posted from it")
+            row = _row(resolution_id(reservation), "post", held["debit"], held["credit"], amount_msat, held["code"], reservation, at_ms)
+        case Void(reservation):
+            held = _reservation(books, reservation)
+            row = _row(resolution_id(reservation), "void", held["debit"], held["credit"], 0, held["code"], reservation, at_ms)
+        case _:
+            assert_never(entry)
+    known = books.known.get(row["id"])
+    if known is None:
+        return row
+    if any(known[column] != row[column] for column in ("kind", "debit", "credit", "amount_msat", "code", "reservation")):
+        raise TransferConflict(f"{row['id']} was applied before with other content")
+    return None
+
+
+def _reservation(books: _Books, reservation: str) -> Row:
+    held = books.known.get(reservation)
+    if held is None:
+        raise UnknownReservation(f"{reservation} is not a reservation")
+    return held
+
+
+def _apply(books: _Books, row: Row) -> None:
+    debit, credit, amount_msat = books.accounts[row["debit"]], books.accounts[row["credit"]], row["amount_msat"]
+    match row["kind"]:
+        case "move":
+            debit.balance_change -= amount_msat
+            credit.balance_change += amount_msat
+        case "reserve":
+            debit.reserved_change += amount_msat
+        case "post" | "void":
+            debit.reserved_change -= books.known[row["reservation"]]["amount_msat"]
+            debit.balance_change -= amount_msat
+            credit.balance_change += amount_msat
+
+
+def _write(tx: Tx, books: _Books) -> None:
+    if store.insert_transfers(tx, books.fresh) != len(books.fresh):
+        raise TransferConflict("another process used one of these ids for something else, just now")
+    changes: list[Row] = [
+        {"id": name, "balance_change": account.balance_change, "reserved_change": account.reserved_change}
+        for name, account in sorted(books.accounts.items())
+        if account.balance_change or account.reserved_change
+    ]
+    if changes and store.change_accounts(tx, changes) != len(changes):
+        raise Breach("an account refused a change that was decided for it: the books in memory were wrong")
+
+
+def _id(entry: Entry) -> str:
+    return resolution_id(entry.reservation) if isinstance(entry, Post | Void) else entry.id
+
+
+def _row(id: str, kind: str, debit: str, credit: str, amount_msat: int, code: str, reservation: str | None, at_ms: int) -> Row:
+    return {
+        "id": id,
+        "kind": kind,
+        "debit": debit,
+        "credit": credit,
+        "amount_msat": amount_msat,
+        "code": str(code),
+        "reservation": reservation,
+        "at_ms": at_ms,
+    }
