@@ -1,0 +1,159 @@
+"""Money out, in deed: the outbox. It looks before it pays, and what it cannot know it asks about again."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import structlog
+
+from timmy import tasks
+from timmy.clock import Clock
+from timmy.db import Database
+from timmy.idempotency import Key
+from timmy.ids import RandomBytes, new_id
+from timmy.ledger.commit import available
+from timmy.lightning import bolt11, payouts
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.payouts import LOOKS_BEFORE_FAILED, NothingOwed, OnEnded, Payout, PayoutInProgress, Terms
+from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet
+from timmy.tasks import AskAgainLater, Bell, Task
+
+RESEND_AFTER_MS = 60_000  # "never sent", right after a try, may only mean that the wallet has not written it down yet
+LOOK_AGAIN_SECONDS = 2.0
+ASK_AGAIN_MAX_SECONDS = 300.0
+LIMIT_PAUSE_SECONDS = 60.0
+
+log = structlog.get_logger("timmy.payouts")
+
+
+class Paying:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        wallet: Wallet,
+        lnurl: LnurlClient,
+        bell: Bell,
+        terms: Terms,
+        random_bytes: RandomBytes,
+        on_ended: OnEnded = payouts.tell_nobody,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._wallet = wallet
+        self._lnurl = lnurl
+        self._bell = bell
+        self._terms = terms
+        self._random_bytes = random_bytes
+        self._on_ended = on_ended
+
+    async def to_invoice(
+        self, obligation: str, subject: str, payment_request: str, *, destination: str = "invoice", key: Key | None = None
+    ) -> Payout:
+        """Plan to pay what is owed to this invoice. Raises the refusals of `payouts.plan`."""
+        invoice = bolt11.decode(payment_request)
+        payout = await self._db.write(
+            payouts.plan,
+            id=new_id("pay", self._random_bytes),
+            obligation=obligation,
+            subject=subject,
+            invoice=invoice,
+            destination=destination,
+            terms=self._terms,
+            at_ms=self._clock.now_ms(),
+            key=key,
+        )
+        self._bell.ring()
+        return payout
+
+    async def to_address(self, obligation: str, subject: str, text: str, *, destination: str, key: Key | None = None) -> Payout:
+        """Ask a Lightning address or an LNURL for an invoice of exactly what is owed, and plan to pay that.
+
+        Raises the refusals and outages of lnurl.py and of `payouts.plan`. While a payout is on its way, that one is the answer if it goes
+        the same way: asked for again, an address gives a new invoice each time, and the sats must leave once."""
+        earlier = await self._db.read(payouts.keyed, key)
+        if earlier is not None:
+            return earlier
+        state = await self._db.read(payouts.obligation, obligation)
+        if state.live is not None:
+            if state.live.destination == destination:
+                return state.live
+            raise PayoutInProgress("A refund is on its way. Wait until it has arrived or failed.")
+        amount = (await self._db.read(available, obligation)).floor_sats().msats
+        if not amount:
+            raise NothingOwed("The refund was paid already." if state.paid else "Nothing is owed here.")
+        invoice = await self._lnurl.fetch_invoice(text, amount)
+        return await self.to_invoice(obligation, subject, invoice, destination=destination, key=key)
+
+    async def pay(self, task: Task) -> None:
+        """Handler of a planned payout. Ends with the payout sent or failed; in between it raises AskAgainLater, for as long as it takes."""
+        payout = await self._db.read(payouts.find, task.subject)
+        if payout is None or payout.state != "planned":
+            await self._db.write(tasks.finish, [task])
+            return
+        outcome = await self._wallet.lookup_payment(payout.payment_hash)
+        if isinstance(outcome, NeverSent) and payout.trouble is None:
+            outcome = await self._try(task, payout)
+            if isinstance(outcome, Failed):  # its own word; two look-ups must agree before the sats are given back
+                await self._db.write(payouts.note_said_failed, task, payout, 0, outcome.reason)
+                raise AskAgainLater(f"said to have failed: {outcome.reason}", after_seconds=LOOK_AGAIN_SECONDS)
+            if isinstance(outcome, Succeeded) and outcome.preimage is None:
+                outcome = await self._wallet.lookup_payment(payout.payment_hash)
+        await self._record(task, payout, outcome)
+        self._bell.ring()
+
+    async def _try(self, task: Task, payout: Payout) -> PaymentOutcome:
+        now_ms = self._clock.now_ms()
+        if payout.tried_at_ms is not None and now_ms - payout.tried_at_ms < RESEND_AFTER_MS:
+            return Unknown("tried a moment ago; the wallet may not have written it down yet")
+        if not payout.tries and bolt11.decode(payout.payment_request).expired(now_ms):
+            # Never tried, and now nobody would take it: the sats are owed again, and another invoice can be given.
+            await self._db.write(payouts.returned, task, payout, "the invoice expired before it could be paid", now_ms, self._on_ended)
+            raise AskAgainLater("the invoice expired")
+        # Without this row, a crash during the payment would look like a payout that was never tried, and the
+        # minute of waiting above would not be kept.
+        why_not = await self._db.write(payouts.begin_try, task, payout, self._terms, now_ms)
+        if why_not is not None:
+            raise AskAgainLater(why_not, after_seconds=LIMIT_PAUSE_SECONDS)
+        return await self._wallet.pay_invoice(payout.payment_request, amount=payout.amount, fee_limit=payout.fee_limit)
+
+    async def _record(self, task: Task, payout: Payout, outcome: PaymentOutcome) -> None:
+        now_ms = self._clock.now_ms()
+        match outcome:
+            case Succeeded(preimage=preimage):
+                if preimage is not None and not payouts.fits(preimage, payout.payment_hash):
+                    log.error("payouts.wrong_preimage", payout=payout.id)
+                    raise self._later(task, "the wallet says that it arrived, with a preimage that does not fit")
+                await self._db.write(payouts.sent, task, payout, outcome, now_ms, self._on_ended)
+            case Failed(reason=reason):
+                await self._said_failed(task, payout, reason)
+            case NeverSent() if payout.trouble is None:
+                # The attempt said that it arrived, its look-up knows nothing of it yet. Taken for a failure, this would be paid twice.
+                raise self._later(task, "said to have arrived; the wallet has not written it down yet")
+            case NeverSent():  # after a try that was said to have failed: some wallets forget those
+                await self._said_failed(task, payout, payout.trouble or "never sent")
+            case InFlight():
+                await self._undecided(task, payout)
+                raise self._later(task, "on its way")
+            case Unknown(reason=reason):
+                await self._undecided(task, payout)
+                raise self._later(task, reason)
+            case _:
+                assert_never(outcome)
+
+    async def _said_failed(self, task: Task, payout: Payout, reason: str) -> None:
+        looks = payout.said_failed + 1
+        if looks < LOOKS_BEFORE_FAILED:
+            await self._db.write(payouts.note_said_failed, task, payout, looks, reason)
+            raise AskAgainLater(f"said to have failed: {reason}", after_seconds=LOOK_AGAIN_SECONDS)
+        log.warning("payouts.failed", payout=payout.id, why=reason)
+        await self._db.write(payouts.returned, task, payout, reason, self._clock.now_ms(), self._on_ended)
+
+    async def _undecided(self, task: Task, payout: Payout) -> None:
+        """Look-ups count as agreeing only in a row."""
+        if payout.said_failed:
+            await self._db.write(payouts.note_said_failed, task, payout, 0, payout.trouble or "")
+
+    def _later(self, task: Task, why: str) -> AskAgainLater:
+        """The first questions come quickly (a payment takes seconds), then ever more slowly; they never end."""
+        return AskAgainLater(why, after_seconds=min(ASK_AGAIN_MAX_SECONDS, 0.5 * 2 ** min(task.attempts - 1, 12)))
