@@ -1,0 +1,232 @@
+"""Any server that speaks OpenAI's chat completions: OpenAI, Ollama, vLLM, llama.cpp, LiteLLM, OpenRouter and their like.
+
+Format: OpenAI API reference, "Create chat completion" and "The chat completion chunk object". Where servers differ, this asks
+for the newest form first and goes back a step when the server says that it does not know it, once, and remembers:
+
+- usage at the end of a stream (`stream_options`): a server that refuses the field is asked without it, and our own count is used;
+- the limit is `max_tokens`, which every server understands; OpenAI's reasoning models want `max_completion_tokens` and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import aiohttp
+
+from timmy.clock import Clock
+from timmy.models import trouble
+from timmy.models.protocol import Completion, Delta, Finish, Prompt
+from timmy.models.retry import Retry
+from timmy.models.sse import Event
+from timmy.models.upstream import BadStatus, Key, Timeouts, Upstream, error_names, loads, member
+from timmy.models.usage import Reported
+from timmy.models.writing import Answer
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+_FINISH = {
+    "stop": Finish.STOP,
+    "length": Finish.LENGTH,
+    "max_tokens": Finish.LENGTH,
+    "model_length": Finish.LENGTH,  # Mistral: the context window is full
+    "content_filter": Finish.REFUSED,
+}
+_DIALECTS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """What a server has been found to understand, for one model."""
+
+    usage_in_streams: bool = True
+    limit: str = "max_tokens"
+
+    def after(self, bad: BadStatus) -> _Dialect | None:
+        """The next form to try, None if the form was not the trouble."""
+        if bad.status not in {400, 422}:
+            return None
+        if self.usage_in_streams and ("stream_options" in bad.text or "include_usage" in bad.text):
+            return _Dialect(False, self.limit)
+        if self.limit == "max_tokens" and "max_completion_tokens" in bad.text:
+            return _Dialect(self.usage_in_streams, "max_completion_tokens")
+        return None
+
+
+class OpenAICompatible:
+    """`base_url` ends where `/chat/completions` begins (usually in `/v1`). A local server needs no key.
+
+    ValueError for a base URL or a key that cannot be one. A `session` that is given stays the giver's to close.
+    """
+
+    name = "openai"
+
+    def __init__(
+        self,
+        base_url: str = OPENAI_URL,
+        api_key: str | None = None,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._key = Key(api_key)
+        self._upstream = Upstream(base_url, session=session, timeouts=timeouts, clock=clock)
+        self._retry = retry or Retry()
+        self._dialects: dict[str, _Dialect] = {}
+
+    async def complete(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> Completion:
+        return await self._retry.call(lambda: self._complete(prompt, model, max_output_tokens))
+
+    async def stream(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
+        async with aclosing(self._retry.stream(lambda: self._stream(prompt, model, max_output_tokens))) as items:
+            async for item in items:
+                yield item
+
+    async def check(self) -> None:
+        """Asks for the list of models. A server that has none (404, 405) is there, and that is all it can tell."""
+        try:
+            await self._upstream.get("/models", self._key.header("Authorization", "Bearer "))
+        except BadStatus as bad:
+            if bad.status not in {404, 405}:
+                raise bad.as_trouble() from None
+
+    async def aclose(self) -> None:
+        await self._upstream.aclose()
+
+    async def _complete(self, prompt: Prompt, model: str, max_output_tokens: int) -> Completion:
+        dialect = self._dialects.get(model, _Dialect())
+        while True:
+            try:
+                asked = _body(prompt, model, max_output_tokens, dialect, stream=False)
+                body = await self._upstream.post("/chat/completions", self._key.header("Authorization", "Bearer "), asked)
+                break
+            except BadStatus as bad:
+                dialect = _step_back(dialect, bad)
+        self._remember(model, dialect)
+        _raise_error(body)
+        choice = _choice(body)
+        if choice is None:
+            raise trouble.down(trouble.Down.GARBLED)
+        answer = Answer(prompt, max_output_tokens)
+        _read(answer, choice, "message")
+        answer.reported = _reported(member(body, "usage"))
+        return answer.completion()
+
+    async def _stream(self, prompt: Prompt, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
+        dialect = self._dialects.get(model, _Dialect())
+        while True:
+            body = _body(prompt, model, max_output_tokens, dialect, stream=True)
+            try:
+                headers = self._key.header("Authorization", "Bearer ")
+                async with aclosing(self._upstream.events("/chat/completions", headers, body, is_last=_is_done)) as events:
+                    async with aclosing(_answered(Answer(prompt, max_output_tokens), events)) as items:
+                        async for item in items:
+                            yield item
+                self._remember(model, dialect)
+                return
+            except BadStatus as bad:
+                dialect = _step_back(dialect, bad)
+
+    def _remember(self, model: str, dialect: _Dialect) -> None:
+        """What has worked: not what was only tried, since an error text can quote our own fields for quite another reason."""
+        if len(self._dialects) >= _DIALECTS_MAX:
+            self._dialects.clear()
+        self._dialects[model] = dialect
+
+
+def _step_back(dialect: _Dialect, bad: BadStatus) -> _Dialect:
+    """The next form to try; raises the trouble if the form is not what it was. Ends: there are only two steps."""
+    older = dialect.after(bad)
+    if older is None:
+        raise bad.as_trouble() from None
+    return older
+
+
+async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Delta | Completion, None]:
+    done = False
+    async for event in events:
+        if _is_done(event):
+            done = True
+            continue
+        chunk = loads(event.data)
+        if not isinstance(chunk, dict):
+            raise trouble.down(trouble.Down.GARBLED)
+        _raise_error(chunk)
+        if chunk.get("usage") is not None:
+            answer.reported = _reported(chunk["usage"])
+        choice = _choice(chunk)
+        if choice is not None and (text := _read(answer, choice, "delta")):
+            yield Delta(text)
+        if answer.is_over_the_limit():
+            break
+    if answer.finish is None and not done:
+        # Neither a reason to have ended nor [DONE]: the connection broke, and what looks like an answer is half of one.
+        raise trouble.down(trouble.Down.CUT_OFF)
+    if text := answer.rest():
+        yield Delta(text)
+    yield answer.completion()
+
+
+def _is_done(event: Event) -> bool:
+    return event.data.strip() == "[DONE]"
+
+
+def _body(prompt: Prompt, model: str, max_output_tokens: int, dialect: _Dialect, *, stream: bool) -> dict[str, object]:
+    said = [("system", prompt.system), *((turn.role, turn.text) for turn in prompt.earlier), ("user", prompt.user)]
+    body: dict[str, object] = {
+        "model": model,
+        "messages": [{"role": role, "content": text} for role, text in said if text],
+        dialect.limit: max_output_tokens,
+        "stream": stream,
+    }
+    if stream and dialect.usage_in_streams:
+        body["stream_options"] = {"include_usage": True}
+    return body
+
+
+def _choice(body: object) -> object:
+    choices = member(body, "choices")
+    return choices[0] if isinstance(choices, list) and choices else None
+
+
+def _read(answer: Answer, choice: object, where: str) -> str:
+    """Takes a choice's text, reasoning and reason to end into `answer`; the text that can be shown now."""
+    answer.think(_text(member(choice, where, "reasoning_content")) or _text(member(choice, where, "reasoning")))
+    refusal = _text(member(choice, where, "refusal"))
+    if refusal:
+        answer.finish = Finish.REFUSED
+    reason = member(choice, "finish_reason")
+    if reason == "error":  # OpenRouter: the provider behind it failed in the middle
+        raise trouble.down(trouble.Down.BROKEN)
+    if isinstance(reason, str) and answer.finish is not Finish.REFUSED:
+        # Unknown reasons (tool calls we never offered, "eos", …) are ends like any other.
+        answer.finish = _FINISH.get(reason, Finish.STOP)
+    return answer.write(_text(member(choice, where, "content")) + refusal)
+
+
+def _text(value: object) -> str:
+    """A string, or a list of parts with text in them, as some servers answer."""
+    if isinstance(value, list):
+        value = "".join(text for part in value if isinstance(text := member(part, "text"), str))
+    return value if isinstance(value, str) else ""
+
+
+def _raise_error(body: object) -> None:
+    """An error in the body of a 200, as gateways send when the provider behind them fails late."""
+    error = member(body, "error")
+    if not error:
+        return
+    code = member(error, "code")
+    raise trouble.of_stream(error_names(body), code if isinstance(code, int) else None)
+
+
+def _reported(usage: object) -> Reported:
+    return Reported(
+        input=member(usage, "prompt_tokens"),
+        output=member(usage, "completion_tokens"),
+        cached=member(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning=member(usage, "completion_tokens_details", "reasoning_tokens"),
+    )
