@@ -1,0 +1,54 @@
+"""Which wallet, which model: the only place that knows the concrete classes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from timmy.clock import Clock
+from timmy.db import Database
+from timmy.ids import RandomBytes
+from timmy.lightning.wallets.builtin import BuiltinWallet
+from timmy.lightning.wallets.electrum import ElectrumWallet
+from timmy.lightning.wallets.lnbits import LnbitsWallet
+from timmy.lightning.wallets.protocol import Wallet
+from timmy.models import Provider
+from timmy.models.anthropic import Anthropic
+from timmy.models.builtin import BuiltinAgent
+from timmy.models.openai import OpenAICompatible
+from timmy.models.upstream import Timeouts
+from timmy.settings import Secret, Settings
+
+
+async def wallet(settings: Settings, db: Database, clock: Clock, random_bytes: RandomBytes, webhook_url: str | None) -> Wallet:
+    """The wallet of `WALLET`. The settings have been checked: what it needs is there. Raises WalletDown when it does not answer."""
+    match settings.wallet:
+        case "builtin":
+            return BuiltinWallet(db, clock, random_bytes)
+        case "lnbits":
+            return await LnbitsWallet.connect(
+                cast(str, settings.lnbits_url), _word(settings.lnbits_api_key), clock, webhook_url=webhook_url
+            )
+        case "electrum":
+            return await ElectrumWallet.connect(_word(settings.electrum_url), clock)
+        case other:
+            raise ValueError(f"WALLET={other} is not built in")
+
+
+def provider(settings: Settings) -> Provider:
+    """The language models of `PROVIDER`."""
+    timeouts = Timeouts(total_seconds=float(settings.model_timeout_seconds))
+    match settings.provider:
+        case "builtin":
+            return BuiltinAgent()
+        case "anthropic":
+            return Anthropic(_word(settings.anthropic_api_key), base_url=settings.anthropic_base_url, timeouts=timeouts)
+        case "openai":
+            key = settings.openai_api_key
+            return OpenAICompatible(settings.openai_base_url, key.reveal() if key else None, timeouts=timeouts)
+        case other:
+            raise ValueError(f"PROVIDER={other} is not built in")
+
+
+def _word(secret: Secret | None) -> str:
+    assert secret is not None, "settings.checks refuses to start without it"
+    return secret.reveal()

@@ -1,0 +1,35 @@
+"""Opening the ledger that a server uses, beside that server or without it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from timmy.db import Database, open_database
+from timmy.errors import Refusal
+from timmy.settings import Settings, mask_password
+
+
+class NoBooks(Refusal):
+    code = "no_ledger"
+    title = "There is no ledger"
+
+
+@asynccontextmanager
+async def open_books(settings: Settings) -> AsyncIterator[Database]:
+    """NoBooks where no server has ever run: a look at the money must not create an empty ledger in the wrong place."""
+    path = settings.sqlite_path
+    if path is not None and not path.exists():
+        raise NoBooks(
+            f"{path} does not exist: no server has run with these settings yet. Is DATA_DIR or DATABASE_URL what it was for the server?"
+        )
+    db = open_database(settings.database_url)
+    try:
+        yield db
+    finally:
+        await db.aclose()
+
+
+def describe(settings: Settings) -> str:
+    path = settings.sqlite_path
+    return f"SQLite, {path}" if path is not None else f"PostgreSQL, {mask_password(settings.database_url)}"

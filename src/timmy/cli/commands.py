@@ -1,0 +1,63 @@
+"""All commands under one name, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from timmy import __version__
+from timmy.cli import config, demo, ledger, pool, practice, reconcile, refunds, serve, tasks, testkit
+from timmy.cli.screen import fail
+from timmy.demo import DemoFailed
+from timmy.errors import TimmyError
+from timmy.settings import SettingsError
+
+app = typer.Typer(
+    name="timmy",
+    help="A self-hosted server that sells an AI agent's work for Bitcoin Lightning payments.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("config")(config.config)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(pool.app, name="pool")
+app.add_typer(refunds.app, name="refunds")
+app.add_typer(tasks.app, name="tasks")
+app.command("reconcile")(reconcile.reconcile)
+app.command("testkit")(testkit.run_testkit)
+app.add_typer(practice.app, name="regtest")
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def timmy(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point. An error that was foreseen is one sentence and an exit code; any other keeps its traceback, because it is a bug."""
+    try:
+        app()
+    except SettingsError as trouble:
+        for problem in trouble.problems:
+            fail(problem)
+        sys.exit(2)
+    except TimmyError as trouble:
+        fail(f"{trouble.title}: {trouble.message}")
+        sys.exit(2)
+    except DemoFailed as trouble:
+        fail(f"The demo ended early: {trouble}")
+        sys.exit(1)

@@ -1,0 +1,35 @@
+"""`timmy demo`: a whole sale in this terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from timmy.cli.screen import errors, fail, out
+from timmy.demo import Scene, run_demo
+from timmy.demo.stage import REQUEST
+
+
+def demo(
+    lightning: Annotated[bool, typer.Option("--lightning", help="Over a real Lightning network, made on this machine.")] = False,
+    lnbits: Annotated[bool, typer.Option("--lnbits", help="Over a real LNbits, started on this machine.")] = False,
+    request: Annotated[str, typer.Option("--request", "-r", help="What the customer asks.")] = REQUEST,
+    fast: Annotated[bool, typer.Option("--fast", help="Without pauses to read in.")] = False,
+    step: Annotated[bool, typer.Option("--step/--auto", help="You press Enter for each payment, or it goes on by itself.")] = False,
+) -> None:
+    """Sell one answer, from the question to the refund, with nothing configured.
+
+    A server of its own is started with an empty ledger, and gone at the end. Nothing of yours is read or changed.
+    """
+    if lightning and lnbits:
+        fail("Choose one: --lightning or --lnbits.")
+        raise typer.Exit(2)
+    scene = Scene.LIGHTNING if lightning else Scene.LNBITS if lnbits else Scene.STAND_IN
+    try:
+        books_close = asyncio.run(run_demo(out, scene, request, fast=fast, step=step))
+    except KeyboardInterrupt:
+        errors.print("\nStopped; the demo's server is gone, and nothing is left behind.")
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if books_close else 1)

@@ -1,0 +1,11 @@
+"""A whole sale in a terminal: asked, judged, priced, paid, worked, accounted for, and the rest given back.
+
+The promise: everything that is shown happened. The demo is a customer and nothing more: it starts a server as a process of its
+own, speaks HTTP to it, and pays with a wallet; no figure on the screen is made up. The same story runs over the built-in wallet,
+a real LNbits or a real Lightning network, because all it knows of money is a `Buyer`.
+"""
+
+from timmy.demo.http import DemoFailed
+from timmy.demo.stage import Scene, run_demo
+
+__all__ = ["DemoFailed", "Scene", "run_demo"]

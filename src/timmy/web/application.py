@@ -1,0 +1,54 @@
+"""`create_app`: the routes of a house, behind one envelope."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from timmy.web import development, hooks, jobs, operations, pages, people, problems, session_operations, status
+from timmy.web.envelope import Envelope, Origins
+from timmy.web.house import WebHouse
+from timmy.web.stream import OpenStreams
+
+
+def create_app(house: WebHouse) -> FastAPI:
+    """An ASGI app that serves `house`. Its lifespan starts the house and stops it."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await house.start()
+        try:
+            yield
+        finally:
+            house.closing.set()
+            await house.stop()
+
+    app = FastAPI(
+        title="Timmy",
+        version=house.version,
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect to wherever the Host header says is an open redirect
+        openapi_url=None,  # served by pages.py, together with a page that needs nothing from another host
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    streams = OpenStreams()
+    operations.install(
+        app,
+        (
+            *jobs.operations(house, streams),
+            *session_operations.operations(house, streams),
+            *people.operations(house),
+            *status.operations(house),
+            *pages.operations(house, app),
+            *(hooks.operations(house, house.hook_secret) if house.hook_secret is not None else ()),
+            *(development.operations(house, house.dev) if house.dev is not None else ()),
+        ),
+        request_chars_max=house.settings.max_request_chars,
+    )
+    app.add_middleware(Origins, house=house)
+    app.add_middleware(Envelope, house=house)  # added last: outermost
+    return app

@@ -1,0 +1,142 @@
+"""What surrounds every answer: a request id, the headers that protect, a line in the log, a count in the metrics, and the last net."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from timmy.errors import TimmyError
+from timmy.ids import new_id
+from timmy.web.address import client_address, networks
+from timmy.web.house import WebHouse
+from timmy.web.problems import OUR_FAULT, Problem
+from timmy.web.refusals import HeadersTooLarge, OriginNotAllowed
+
+log = structlog.get_logger("timmy.web")
+
+HEADERS_MAX = 100
+HEADER_BYTES_MAX = 32_768
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+SECURITY: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",  # what may be kept says so itself
+}
+HSTS = "max-age=31536000"
+QUIET = frozenset({"/api/healthz", "/api/readyz", "/metrics"})  # asked every few seconds by machines: debug lines
+
+EXPOSED = ("WWW-Authenticate", "Payment-Receipt", "Retry-After", "X-Request-Id", "Location")
+
+
+class Envelope:
+    """The outermost layer of the app. Nothing leaves without it, and no exception gets past it."""
+
+    def __init__(self, app: ASGIApp, house: WebHouse) -> None:
+        self.app = app
+        self.house = house
+        self.proxies = networks(house.settings.trusted_proxies)
+        self.headers = dict(SECURITY)
+        if house.settings.public_url.startswith("https://"):
+            self.headers["Strict-Transport-Security"] = HSTS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0  # none sent yet
+        started_at = time.perf_counter()
+
+        async def sealed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-Id"] = request_id
+                if status in (408, 413):
+                    headers["Connection"] = "close"  # else the rest of what we refused to read would have to be read
+                message["headers"] = headers.raw
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                _check_headers(scope)
+                await self.app(scope, receive, sealed)
+            except (
+                Exception
+            ) as error:  # whatever a client may send, it gets an answer: the one place where everything is caught, and logged
+                if not isinstance(error, TimmyError):
+                    log.exception("unexpected", route=_route(scope))
+                if status == 0:  # an answer that had begun can only be broken off
+                    trouble = error if isinstance(error, TimmyError) else TimmyError(OUR_FAULT)
+                    await Problem(trouble, request_id)(scope, receive, sealed)
+            finally:
+                # Also when the task was cancelled because the client has left: status 0 then says that it got no answer.
+                self._note(scope, status, time.perf_counter() - started_at)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Never the path, the query, a header or a body: a path may hold an id that opens a job, or the webhook's secret."""
+        route = _route(scope)
+        # Methods are a client's own words as well: an unknown one must not become a new time series for each request.
+        method = scope["method"] if scope["method"] in KNOWN_METHODS else "OTHER"
+        self.house.metrics.http_request(method=method, route=route, status=status, seconds=seconds)
+        client = client_address(scope, self.proxies)
+        tell = log.debug if route in QUIET and status < 500 else log.info
+        tell("http", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1), client=client)
+
+
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _route(scope: Scope) -> str:
+    template = getattr(scope.get("route"), "path", None)
+    return template if isinstance(template, str) else "unmatched"
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, so that they find it again in their own log; ours, when theirs could do harm in a log."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if SANE_REQUEST_ID.fullmatch(given) else new_id("req")
+
+
+def _check_headers(scope: Scope) -> None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if len(headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
+        raise HeadersTooLarge(f"Send at most {HEADERS_MAX} headers with {HEADER_BYTES_MAX} bytes in all.")
+
+
+class Origins(CORSMiddleware):
+    """Which pages of other origins may call: those of the allow-list. No cookies are used anywhere, so none are ever allowed along."""
+
+    def __init__(self, app: ASGIApp, house: WebHouse) -> None:
+        super().__init__(
+            app,
+            allow_origins=house.settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
+            allow_headers=("*",),  # to the listed origins: SDKs in a browser send headers of their own, and new ones with each version
+            allow_credentials=False,
+            expose_headers=EXPOSED,
+            max_age=600,
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        refused = OriginNotAllowed("The operator has to add this page's origin to CORS_ORIGINS first, and the method must be GET or POST.")
+        return Problem(refused, structlog.contextvars.get_contextvars().get("request_id", "unknown"))

@@ -1,0 +1,178 @@
+"""What the web room needs from the rest of the house, and nothing more. `app.py` fills it in; tests fill it with small honest stand-ins.
+
+    house = WebHouse(settings=settings, jobs=jobs, sessions=sessions, identity=identity, …)
+    app = create_app(house)
+
+Everything that may be absent is `None`, and an absent part has no routes: without `dev` there are no development routes at all,
+without `hook_secret` there is no webhook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from timmy.clock import Clock
+from timmy.generosity.status import PoolStatus
+from timmy.identity import SignedRequest, Standing
+from timmy.identity.login import Challenge, Login
+from timmy.identity.trust import Terms as TrustTerms
+from timmy.jobs.estimate import Estimate
+from timmy.jobs.protocol import JobsDesk
+from timmy.money import Msats, Sats
+from timmy.sessions.protocol import SessionsDesk
+from timmy.settings import Secret
+
+
+class Condition(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"  # it works, but worse than it should: a stand-in price, a slow wallet
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that Timmy depends on. `stand_in` says in a sentence that this is not the real thing, and what would be."""
+
+    name: str  # "database", "wallet", "provider", "price"
+    condition: Condition
+    kind: str  # "sqlite", "builtin", "lnbits", "median of 5", …
+    detail: str | None = None  # for a person, without secrets
+    stand_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    parts: tuple[Part, ...]
+
+    @property
+    def condition(self) -> Condition:
+        """The worst of the parts."""
+        conditions = {part.condition for part in self.parts}
+        return next((c for c in (Condition.DOWN, Condition.DEGRADED) if c in conditions), Condition.OK)
+
+
+class WebSettings(Protocol):
+    """The settings that the web room reads. `timmy.settings.Settings` has them; nothing else of it is used here."""
+
+    @property
+    def public_url(self) -> str: ...
+
+    @property
+    def cors_origins(self) -> Sequence[str]: ...
+
+    @property
+    def trusted_proxies(self) -> Sequence[str]: ...  # addresses or networks
+
+    @property
+    def admin_token(self) -> Secret | None: ...
+
+    @property
+    def max_request_chars(self) -> int: ...
+
+    @property
+    def max_body_bytes(self) -> int: ...
+
+    @property
+    def session_min(self) -> Sats: ...
+
+    @property
+    def session_max(self) -> Sats: ...
+
+
+class WebMetrics(Protocol):
+    """Counts requests and prints what has been counted."""
+
+    def http_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """`route` is a template (`/api/jobs/{jobId}`), never a path: a path may hold an id or a secret, and would have no end of values."""
+        ...
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text for Prometheus, and its content type."""
+        ...
+
+
+class IdentityDesk(Protocol):
+    """Who somebody is. `timmy.identity.Identity` is the one that knows."""
+
+    @property
+    def terms(self) -> TrustTerms: ...
+
+    async def challenge(self) -> Challenge: ...
+
+    async def verify(self, document: object, *, pubkey: str | None = None) -> Login:
+        """Refusals, all 401: of identity/login.py, and NostrEventInvalid."""
+        ...
+
+    async def who(self, token: str) -> Standing:
+        """TokenInvalid, TokenExpired."""
+        ...
+
+    async def who_signed(self, header: str, request: SignedRequest) -> Standing:
+        """`header` is what follows `Authorization: Nostr `."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What belongs to a key besides how it stands."""
+
+    reasons: Sequence[Mapping[str, Any]]  # the latest changes of the score: why, change, score, at_ms
+    day: str  # UTC
+    budget: Msats  # what its tier may have of the pool in a day
+    left: Msats  # what of it is left today
+
+
+class Giving(Protocol):
+    """What the pool would do. Looking changes nothing."""
+
+    async def estimate(self, request: str, *, model: str | None = None, who: Standing | None = None) -> Estimate:
+        """UnknownModel (400)."""
+        ...
+
+    async def pool(self) -> tuple[PoolStatus, Mapping[str, Msats]]:
+        """How it stands, and what each tier may have of it in a day."""
+        ...
+
+
+class DevDesk(Protocol):
+    """What only a server in development may do."""
+
+    async def pay(self, payment_hash: str) -> bool:
+        """Pay an invoice of ours. True: paid now or before. False: there is no such invoice."""
+        ...
+
+    async def customer_invoice(self, amount: Sats) -> str:
+        """A BOLT11 invoice of the built-in customer, so that a refund has somewhere to go. Refusal: this wallet has no customer."""
+        ...
+
+
+async def _nothing() -> None: ...
+
+
+async def _no_hint(_payment_hash: str) -> None: ...
+
+
+@dataclass(slots=True)
+class WebHouse:
+    settings: WebSettings
+    jobs: JobsDesk
+    sessions: SessionsDesk
+    identity: IdentityDesk
+    profile: Callable[[Standing], Awaitable[Profile]]
+    giving: Giving
+    pool_frozen: Callable[[], Awaitable[bool]]
+    clock: Clock
+    metrics: WebMetrics
+    health: Callable[[], Awaitable[Health]]  # what is known about each part, without asking them anew; must be quick
+    ready: Callable[[], Awaitable[Health]]  # whether a job could be taken right now; may look
+    version: str
+    wallet_hint: Callable[[str], Awaitable[None]] = _no_hint  # "have a look at this payment hash": believed only after a look
+    hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
+    dev: DevDesk | None = None  # None: no development routes
+    start: Callable[[], Awaitable[None]] = _nothing  # before the first request
+    stop: Callable[[], Awaitable[None]] = _nothing  # after the last one
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop: open streams end then

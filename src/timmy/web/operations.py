@@ -1,0 +1,251 @@
+"""One entry for each thing that can be asked over HTTP: it routes the request and it describes it, so the two cannot drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Scope
+
+from timmy.errors import TimmyError
+from timmy.web import refusals, schemas
+
+Endpoint = Callable[[Request], Awaitable[Response | ASGIApp]]
+Document = dict[str, Any]
+
+REF = "#/components/schemas/{model}"
+
+BODY_REFUSALS = (
+    refusals.InvalidJson,
+    refusals.JsonNotFinite,
+    refusals.JsonDuplicateKey,
+    refusals.JsonTooDeep,
+    refusals.BodyTooSlow,
+    refusals.BodyTooLarge,
+    refusals.UnsupportedMediaType,
+    refusals.JsonNotObject,
+    refusals.TextInvalid,
+)
+ALWAYS = (refusals.HeadersTooLarge,)
+
+
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """A successful answer."""
+
+    status: int
+    meaning: str
+    shape: str | None = None  # the name of a schema in schemas.py
+    media_type: str = "application/json"
+    example: object = None
+    headers: Document = field(default_factory=dict)
+    schema: Document = field(default_factory=lambda: {"type": "string"})  # when it has no shape
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """A JSON body."""
+
+    shape: str
+    examples: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    name: str
+    summary: str
+    about: str
+    endpoint: Endpoint
+    sends: tuple[Sends, ...]
+    refuses: tuple[type[TimmyError], ...] = ()
+    parameters: tuple[Document, ...] = ()
+    takes: Takes | None = None
+    tag: str = "server"
+    proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
+    hot: bool = False  # a plain Starlette endpoint: polled by everybody, and measured at twice FastAPI's speed
+
+
+class HotRoute(Route):
+    """A plain route that says which it was: FastAPI's own do, and the metrics count by it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, {**child_scope, "route": self}
+
+
+def install(app: FastAPI, operations: Iterable[Operation], *, request_chars_max: int) -> None:
+    """Routes for the operations, and a document that describes exactly these."""
+    operations = tuple(operations)
+    for one in operations:
+        if one.hot:
+            app.router.routes.append(HotRoute(one.path, one.endpoint, methods=[one.method], name=one.name))
+        else:
+            app.add_api_route(one.path, one.endpoint, methods=[one.method], name=one.name, response_model=None, include_in_schema=False)
+    document = openapi(operations, version=app.version, request_chars_max=request_chars_max)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+
+
+def openapi(operations: Iterable[Operation], *, version: str, request_chars_max: int) -> Document:
+    """OpenAPI 3.1."""
+    paths: Document = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _described(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Timmy",
+            "version": version,
+            "summary": "An AI agent's work for Bitcoin Lightning payments. No accounts, no cards.",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "jobs", "description": "Pay to have a request judged, then pay to have it done."},
+            {"name": "sessions", "description": "Pay ahead, and spend per request with a macaroon. What is left is paid back."},
+            {"name": "identity", "description": "A Nostr key, and what it has earned. Nobody needs one."},
+            {"name": "pool", "description": "What work would cost, and what is given of it."},
+            {"name": "server", "description": "How the server is, and what it says about itself."},
+            {"name": "development", "description": "Only where development routes exist; 404 elsewhere."},
+        ],
+        "paths": paths,
+        "components": {"schemas": _schemas(request_chars_max), "securitySchemes": SECURITY},
+    }
+
+
+def _schemas(request_chars_max: int) -> Document:
+    _, definitions = models_json_schema([(model, "validation") for model in schemas.ALL], ref_template=REF)
+    found: Document = dict(sorted(definitions["$defs"].items()))
+    for shape in ("NewJob", "EstimateWanted", "SessionRequestWanted"):
+        found[shape]["properties"]["request"]["maxLength"] = request_chars_max
+    # Pydantic cannot say "exactly one of them, and not null".
+    for shape in ("RefundTo", "PayTo"):
+        found[shape]["oneOf"] = [{"required": [name], "properties": {name: {"type": "string"}}} for name in found[shape]["properties"]]
+    return found
+
+
+def _described(one: Operation) -> Document:
+    described: Document = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "description": one.about,
+        "tags": [one.tag],
+        "responses": _responses(one),
+    }
+    if one.proof:
+        described["security"] = [{name: []} if name else {} for name in one.proof]
+    if one.parameters:
+        described["parameters"] = list(one.parameters)
+    if one.takes:
+        content = {"schema": {"$ref": REF.format(model=one.takes.shape)}, "examples": one.takes.examples}
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return described
+
+
+def _responses(one: Operation) -> Document:
+    responses: Document = {str(sends.status): _success(sends) for sends in one.sends}
+    refuses = dict.fromkeys((*one.refuses, *(BODY_REFUSALS if one.takes else ()), *ALWAYS))
+    for status in sorted({kind.status for kind in refuses}):
+        responses[str(status)] = _failure([kind for kind in refuses if kind.status == status])
+    responses["default"] = _failure([TimmyError])
+    return responses
+
+
+def _success(sends: Sends) -> Document:
+    described: Document = {"description": sends.meaning}
+    if sends.headers:
+        described["headers"] = sends.headers
+    if sends.shape:
+        described["content"] = {sends.media_type: {"schema": {"$ref": REF.format(model=sends.shape)}}}
+    elif sends.status not in (204, 302):
+        described["content"] = {sends.media_type: {"schema": sends.schema}}
+    if sends.example is not None:
+        described["content"][sends.media_type]["example"] = sends.example
+    return described
+
+
+def _failure(kinds: list[type[TimmyError]]) -> Document:
+    """One answer for all errors of a status: which of them it is, `code` says."""
+    examples = {kind.code: {"summary": kind.title, "value": _example(kind)} for kind in kinds}
+    return {
+        "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
+        "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}, "examples": examples}},
+    }
+
+
+def _example(kind: type[TimmyError]) -> Document:
+    return {
+        "type": f"/api/docs#error-{kind.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": f"{kind.title}.",
+        "code": kind.code,
+        "error": f"{kind.title}.",
+        "instance": "urn:timmy:request:req_4o2x",
+        "requestId": "req_4o2x",
+    }
+
+
+ABOUT = """\
+Whoever can pay a Lightning invoice can buy here: no account, no card, no key to be asked for.
+
+1. `POST /api/jobs` with a request answers with an invoice for its evaluation.
+2. Pay it. A small model judges whether the agent should do this; if so, there is a `workInvoice` with the reasons for its price.
+3. Pay that. The agent works, and `result` is the answer.
+4. What the work really cost is in `costLedger`. If it cost less than was paid, `POST /api/jobs/{jobId}/refund` gives the rest back.
+
+Whoever comes often prefunds a session instead (`POST /api/sessions`): one payment, then a request per call, until it is used up.
+
+**Identity**, for those who want one, is a Nostr key. Log in once (`/api/identity/challenge`, `/api/identity/verify`) and send the token as
+`X-Nostr-Token`, or sign each request (NIP-98, `Authorization: Nostr …`). None is anonymous; one that is no good is 401, never anonymous.
+
+**Errors** are `application/problem+json` (RFC 9457) with a stable `code`, and an `error` that says what to do.
+
+**Repeating safely**: send an `Idempotency-Key` (a random UUID) with every POST. The same key and body is answered the same, and done once;
+the same key with another body is refused (422). Make the key unguessable: whoever sends your key with your body gets your answer.
+
+**Times** are ISO 8601 in UTC. **Amounts** are whole sats in `…Sats`, thousandths of a sat in `…Msat`, US dollars in `…Usd`.
+
+**Headers**: every answer has `X-Request-Id`; send your own (1 to 64 letters, digits, `_ . : -`) and it is kept.
+"""
+
+SECURITY: Document = {
+    "macaroon": {"type": "http", "scheme": "bearer", "description": "A session's macaroon, or one that was narrowed from it."},
+    "nostrToken": {"type": "apiKey", "in": "header", "name": "X-Nostr-Token", "description": "The token of /api/identity/verify."},
+    "nostr": {
+        "type": "http",
+        "scheme": "nostr",
+        "description": "A signed request: NIP-98, `Authorization: Nostr` and the base64 of the event.",
+    },
+}
+WHO = ("nostrToken", "nostr")
+ANYBODY = ("", *WHO)
+BEARER = ("macaroon",)
+
+IDEMPOTENCY_KEY: Document = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "1 to 255 printable ASCII characters, such as a random UUID. The same key and body: the same answer, done once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+
+LAST_EVENT_ID: Document = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was received. What came after it is sent.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
+
+
+def path_parameter(name: str, about: str, example: str) -> Document:
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": {"type": "string"}, "example": example}

@@ -1,0 +1,51 @@
+"""uvicorn, with our limits, and with a way to tell open streams that the server is about to stop."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from timmy.web.house import WebHouse
+
+CONNECTIONS_MAX = 4_000  # more at once are answered with 503 by uvicorn itself
+BACKLOG = 2_048
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 s of usual proxies, so that it is never us who hang up on a reused connection
+GRACE_SECONDS = 10  # what is still running then is cancelled; it is resumed at the next start
+HEAD_BYTES_MAX = 65_536
+
+
+class Server(uvicorn.Server):
+    """Ends event streams first: uvicorn waits for open answers before it stops, and a stream has no end of its own."""
+
+    def __init__(self, config: uvicorn.Config, house: WebHouse) -> None:
+        super().__init__(config)
+        self.house = house
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.house.closing.set()
+        await super().shutdown(sockets)
+        # Or uvicorn raises the signal a second time when it is done, and the process is gone before the house has been closed: work that
+        # is under way would not be given back, and wait for its lease to run out.
+        self._captured_signals.clear()
+
+
+def server(app: FastAPI, house: WebHouse, *, host: str, port: int) -> Server:
+    """Logging is ours, and so is the client's address: uvicorn would log paths, and believe X-Forwarded-For from any loopback peer."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+    )
+    return Server(config, house)
