@@ -1,0 +1,35 @@
+"""`refundTo`: paid without being asked, also when the first way there fails and when more comes to be owed meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.serving import serving
+
+from timmy.db import Tx
+from timmy.jobs.flow import REFUND_ADDRESS, payout_ended
+from timmy.jobs.machine import REFUND_TO
+from timmy.ledger import Code, Move, chart, commit
+from timmy.lightning import Payout
+from timmy.money import Msats, Sats
+
+
+async def test_a_refund_that_came_back_goes_to_the_address_again(database_url: str, tmp_path: Path) -> None:
+    async with serving({"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "POOL_SEED_SATS": "0"}) as site:
+        made = await site.post("/api/jobs", {"request": "Hello", "refundTo": "me@wallet.invalid"}, status=201)
+        job_id = made["jobId"]
+        owed = chart.owed(job_id)
+        await site.app.db.write(commit, 1, Move("paid", chart.LIGHTNING, owed, Sats(5).msats, Code.PAYMENT_RECEIVED))
+
+        def ended(destination: str) -> Payout:
+            return Payout("pay_x", owed, job_id, "00" * 32, "lnbcrt1", Sats(5).msats, Msats(0), destination, "planned", 1, 1, 2, "no route")
+
+        await site.app.db.write(payout_ended, ended("invoice"), 10**15)
+        assert await site.app.db.read(_waits, job_id) is False  # the customer claimed that one by hand, and will again
+        await site.app.db.write(payout_ended, ended(REFUND_ADDRESS), 10**15)
+        assert await site.app.db.read(_waits, job_id) is True
+
+
+def _waits(tx: Tx, job_id: str) -> bool:
+    row = tx.one("SELECT id FROM tasks WHERE kind = :kind AND subject = :job", kind=REFUND_TO, job=job_id)
+    return row is not None
