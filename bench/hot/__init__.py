@@ -1,0 +1,1 @@
+"""The hot row: everybody reserves from, and posts to, one account."""

@@ -1,0 +1,134 @@
+"""docs/reference/performance.md, made from what the runs left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import contest
+from bench.contest import NOISY_CORES, Board, Spread, Turn, best_of, ratio
+from bench.hot import section as hot
+from bench.jobs import section as jobs
+from bench.words import HEAD, HOT, JOBS, MEMORY
+
+
+def render(kept: Mapping[str, Any]) -> str:
+    """`kept`: section → date, machine, result. Sections that were never run are left out, and said to be."""
+    machines = [section["machine"] for section in kept.values()]
+    one_machine = all(machine == machines[0] for machine in machines)
+    parts = [HEAD, *(["\n", _facts(machines[0])] if one_machine else [])]
+    if "hot" in kept:
+        parts += [HOT, _about(kept["hot"], tell_machine=not one_machine), _hot(contest.from_json(kept["hot"]["result"]))]
+    if "jobs" in kept:
+        parts += [JOBS, _about(kept["jobs"], tell_machine=not one_machine), _jobs(contest.from_json(kept["jobs"]["result"]))]
+    if "memory" in kept:
+        parts += [MEMORY, _about(kept["memory"], tell_machine=not one_machine), _memory(kept["memory"]["result"])]
+    missing = [name for name in ("hot", "jobs", "memory") if name not in kept]
+    if missing:
+        parts.append(f"\nNot measured yet: {', '.join(missing)}.\n")
+    return "".join(parts)
+
+
+def _about(section: Mapping[str, Any], *, tell_machine: bool) -> str:
+    date = f"\n{section['date']}, Timmy at {section['commit']}; {section['how']}.\n"
+    return date + (f"\n{_facts(section['machine'])}" if tell_machine else "")
+
+
+def _facts(machine: Mapping[str, str]) -> str:
+    return "".join(f"- {name}: {value}\n" for name, value in machine.items())
+
+
+# Tables ---------------------------------------------------------------------------------------------------
+
+
+def _table(board: Board, unit: str) -> str:
+    head = f"\n| | {unit} a second | p50 ms | p99 ms | CPU µs | foreign |\n|---|---|---|---|---|---|\n"
+    return head + "".join(_row(name, turns) for name, turns in board.items())
+
+
+def _row(name: str, turns: Sequence[Turn]) -> str:
+    def median(what: str) -> float:
+        return Spread.of([getattr(turn, what) for turn in turns]).median
+
+    noisy = "*" if median("foreign_cores") >= NOISY_CORES else ""
+    cpu = f"{median('client_cpu_us'):,.0f} + {median('server_cpu_us'):,.0f}"
+    rate = _spread(Spread.of([turn.per_second for turn in turns]), ",.0f")
+    return f"| {name}{noisy} | {rate} | {median('p50_ms'):.1f} | {median('p99_ms'):.1f} | {cpu} | {median('foreign_cores'):.2f} |\n"
+
+
+def _spread(spread: Spread, form: str) -> str:
+    return f"{spread.median:{form}} ({spread.least:{form}}–{spread.most:{form}})"
+
+
+def _ratios(rows: Sequence[tuple[str, Spread, float | None]]) -> str:
+    """`rows`: what, the ratio, what it has to be at least (None: shown for itself)."""
+    lines = ["\n| ratio | measured | target | |\n|---|---|---|---|\n"]
+    for what, measured, target in rows:
+        wanted = "–" if target is None else f"≥ {target:g}"
+        verdict = "" if target is None else "met" if measured.median >= target else "**missed**"
+        lines.append(f"| {what} | **{measured.median:.1f}** ({measured.least:.1f}–{measured.most:.1f}) | {wanted} | {verdict} |\n")
+    return "".join(lines)
+
+
+def _hot(board: Board) -> str:
+    interactive = [name for name in board if name.startswith("interactive FOR UPDATE")]
+    two = [name for name in board if name.startswith("pgbench, two functions")]
+    one = [name for name in board if name.startswith("pgbench, one function")]
+    two_at_64, one_at_64 = (hot.pgbench_named(script, hot.CALLERS) for script in ("two_commits", "one_commit"))
+    ours = board[hot.OURS_PG]
+    rows = [
+        ("PostgreSQL: Timmy ÷ interactive, at its best number of connections", ratio(ours, best_of(board, interactive)), 10.0),
+        (
+            "PostgreSQL: Timmy ÷ pgbench with two commits, 64 clients",
+            ratio(ours, board[two_at_64]),
+            1.0,
+        ),
+        ("PostgreSQL: Timmy ÷ pgbench with two commits, at its best number of clients", ratio(ours, best_of(board, two)), 1.0),
+        ("PostgreSQL: Timmy ÷ pgbench with one commit, 64 clients", ratio(ours, board[one_at_64]), 1.0),
+        ("PostgreSQL: Timmy ÷ pgbench with one commit, at its best number of clients", ratio(ours, best_of(board, one)), None),
+        ("SQLite: Timmy ÷ interactive", ratio(board[hot.OURS_LITE], board[hot.INTERACTIVE_LITE]), None),
+    ]
+    return _table(board, "pairs") + _ratios(rows)
+
+
+def _jobs(board: Board) -> str:
+    def rivals(start: str, what: str) -> list[Turn]:
+        return best_of(board, [name for name in board if name.startswith(start) and what in name])
+
+    pg, lite = board[jobs.ours("PostgreSQL")], board[jobs.ours("SQLite")]
+    bare_pg, bare_lite = board[jobs.bare("PostgreSQL")], board[jobs.bare("SQLite")]
+    dbos, dbos_lite = rivals("DBOS, PostgreSQL", "bare"), rivals("DBOS, SQLite", "bare")
+    chain = rivals("Procrastinate", "bare")
+    rows = [
+        ("five bare steps, PostgreSQL: Timmy ÷ DBOS", ratio(bare_pg, dbos), 20.0),
+        ("five bare steps, PostgreSQL: Timmy ÷ Procrastinate", ratio(bare_pg, chain), 20.0),
+        ("five bare steps, SQLite: Timmy ÷ DBOS", ratio(bare_lite, dbos_lite), 20.0),
+        ("the same rows, PostgreSQL: Timmy's jobs ÷ DBOS", ratio(pg, rivals("DBOS, PostgreSQL", "same rows")), 20.0),
+        ("the same rows, PostgreSQL: Timmy's jobs ÷ Procrastinate", ratio(pg, rivals("Procrastinate", "same rows")), 20.0),
+        ("Timmy's whole jobs ÷ bare steps of DBOS, PostgreSQL", ratio(pg, dbos), 20.0),
+        ("Timmy's whole jobs ÷ bare tasks of Procrastinate, PostgreSQL", ratio(pg, chain), 20.0),
+        ("Timmy's whole jobs ÷ bare steps of DBOS, SQLite", ratio(lite, dbos_lite), 20.0),
+    ]
+    more = [(n, board[jobs.ours("PostgreSQL", n)]) for n in jobs.PROCESSES if n > 1]
+    grown = [(f"Timmy's jobs, PostgreSQL: {n} processes ÷ 1", ratio(turns, pg), None) for n, turns in more]
+    return _table(board, "jobs") + _ratios([*rows, *grown])
+
+
+def _memory(found: Mapping[str, Mapping[str, float]]) -> str:
+    jobs = round(next(iter(found.values()))["jobs"])
+    rows: list[tuple[str, str, float]] = [
+        ("resident, nothing to do, MiB", "idle_rss_kib", 1 / 1024),
+        ("resident, after its first 500 jobs, MiB", "first_rss_kib", 1 / 1024),
+        (f"resident, with {jobs:,} open jobs that it saw come, MiB", "open_rss_kib", 1 / 1024),
+        (f"resident, started beside {jobs:,} open jobs, MiB", "restarted_rss_kib", 1 / 1024),
+        ("CPU with nothing to do, % of a core", "idle_cores", 100),
+        (f"CPU while {jobs:,} jobs wait (the sweep asks the wallet), % of a core", "open_cores", 100),
+    ]
+    lines = [f"\n| | {' | '.join(found)} |\n|---|{'---|' * len(found)}\n"]
+    for what, key, factor in rows:
+        lines.append(f"| {what} | {' | '.join(f'{engine[key] * factor:.1f}' for engine in found.values())} |\n")
+    grown = [(engine["open_rss_kib"] - engine["first_rss_kib"]) * 1024 / (jobs - engine["first_jobs"]) for engine in found.values()]
+    disk = [engine["disk_bytes"] / jobs for engine in found.values()]
+    lines.append(f"| resident bytes per open job (what grew after the first 500) | {' | '.join(f'{value:,.0f}' for value in grown)} |\n")
+    lines.append(f"| bytes on disk per open job | {' | '.join(f'{value:,.0f}' for value in disk)} |\n")
+    return "".join(lines)

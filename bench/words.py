@@ -1,0 +1,52 @@
+"""What the page says around its figures."""
+
+HEAD = """\
+<!-- Made by bench/run.py: do not edit. -->
+
+# Performance
+
+Measured by [`bench/`](../../bench/run.py), on the machine that is named below. `./run bench` does it again on yours and rewrites
+this page; `./run bench hot`, `jobs` and `memory` do one part, `--quick` only shows that it works.
+
+Absolute figures move with the machine and with its neighbours: **the ratios are what is claimed**. Both sides of a ratio ran in the
+same run, taking turns, each turn a fresh process on a fresh database with `fsync` and `synchronous_commit` on (SQLite: WAL and
+`synchronous=FULL`); a ratio is computed per repetition, and shown as the median (least–most). After each turn the ledger is
+audited, whoever wrote to it: a turn that lost or made a millisat counts for nothing and ends the run.
+
+*CPU* is what one thing done costs, in the processes that ask + in PostgreSQL. *Foreign* is how many cores were busy with what was
+neither; a row with a `*` had half a core of that or more, and is rough. Everything is a closed loop, so latencies compare only
+between rows with the same number of callers. HTTP is not in the figures of the first two parts.
+"""
+
+HOT = """
+## One hot account
+
+Every caller reserves from the same account and posts what was reserved, as two commits, again and again. A *pair* is both.
+*Interactive* is the usual way: `BEGIN`, `SELECT … FOR UPDATE`, decide in Python, `UPDATE`, `INSERT`, `COMMIT`, twice, on the same
+tables with the same driver. *pgbench* is PostgreSQL's own load generator calling functions inside the server that do the same with
+the same guarantees and no round trips in between ([functions.sql](../../bench/hot/functions.sql)): once as two commits, which is
+what a pair is, and once as a single commit, which no server could use, because the work happens between the two.
+"""
+
+JOBS = """
+## Jobs
+
+*Timmy's jobs* are the whole of it except HTTP, in five steps: handed in; its judging paid; judged and offered; its work paid; done
+and accounted for. The wallet and the model answer at once. In those steps are written the job's row, two invoices, the transfers of
+its money between five accounts, its events and its tasks; beside the five steps, each invoice is noted before the wallet is asked
+for it, and each task is claimed, which are commits too. *Bare* steps do nothing but be remembered: there, DBOS and Procrastinate
+stand beside Timmy's task engine alone. *Steps that write the same rows* are a rival's steps with the content of ours, in plain SQL,
+one transaction a step ([same_rows.py](../../bench/peers/same_rows.py)).
+
+What is in theirs and not in ours: DBOS keeps each step's result and replays a workflow from them; Procrastinate knows priorities,
+schedules and several strategies for retries. Each rival runs in one process, at several numbers of jobs at once, and the best of
+them counts. Timmy's worker takes 64 tasks at once here (`WORKERS` is 8 as it comes). With more processes than cores, and PostgreSQL
+on the same ones, growth is bounded by the machine.
+"""
+
+MEMORY = """
+## Memory with many open jobs
+
+A `timmy serve` as it comes, with the built-in wallet; jobs are handed in over HTTP and not paid. Open jobs are rows, and the sweep
+looks at their invoices a few at a time.
+"""
