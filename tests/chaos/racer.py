@@ -98,8 +98,9 @@ async def refund(app: App, job: str, invoice: str) -> str:
 
 async def work(app: App, jobs: list[str]) -> None:
     """Work until the jobs have ended, or wait for their customer, and nothing that can be done is left."""
-    kinds = [*app.worker._handlers]
-    running = asyncio.create_task(app.worker.run())
+    workers = (app.model_worker, app.money_worker)
+    kinds = [kind for worker in workers for kind in worker._handlers]
+    running = asyncio.gather(*(worker.run() for worker in workers))
     resting = {State.AWAITING_WORK_PAYMENT, State.COMPLETE, State.FAILED, State.REJECTED, State.EXPIRED}
     while True:
         states = {(await app.jobs.view(job)).state for job in jobs}

@@ -68,9 +68,9 @@ class Track:
         """A job whose price is owed back."""
         job = await self.job(request)
         await self.pay(job)
-        await self.app.worker.run_due()
+        await self.app.run_due()
         await self.pay(job, work=True)
-        await self.app.worker.run_due()
+        await self.app.run_due()
         assert (await self.app.jobs.view(job)).refund.owed.value
         return job
 

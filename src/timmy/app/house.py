@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from timmy.db import Database, open_database
 from timmy.generosity import pool
 from timmy.identity import Identity, Tier, Tokens, kept_secret, trust
 from timmy.ids import RandomBytes, system_random
-from timmy.jobs import Jobs, Rules, Terms, Workshop, on_lapsed, on_paid
+from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
 from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
@@ -35,9 +35,12 @@ from timmy.pricing import BtcOracle, RateBook, fetch_with
 from timmy.sessions import Sessions
 from timmy.settings import Settings
 from timmy.tasks import Bell, Task, Worker
+from timmy.tasks.worker import Handler
 from timmy.web import WebHouse, create_app
 
 WALLET_PATIENCE_SECONDS = 30  # at start: a node that is starting beside us gets its time, a wrong URL does not hang for ever
+MODEL_WORK = frozenset({machine.EVALUATE, machine.OFFER, machine.EXECUTE})
+MONEY_AT_ONCE = 16  # payouts, sweeps and reapers wait for the wallet and for nothing else, so many of them cost little
 
 log = structlog.get_logger("timmy.app")
 
@@ -59,10 +62,18 @@ class App:
     sessions: Sessions
     identity: Identity
     estimates: Estimates
-    worker: Worker
+    model_worker: Worker
+    money_worker: Worker
     vitals: Vitals
     house: WebHouse
     web: FastAPI
+
+    async def run_due(self) -> int:
+        """Do, one after the other, all that is due now; how much that was. For whoever has the background work in hand."""
+        count = 0
+        while done := await self.model_worker.run_due() + await self.money_worker.run_due():
+            count += done
+        return count
 
 
 @asynccontextmanager
@@ -133,7 +144,7 @@ def _furnish(
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
     handlers = {**workshop.handlers, **prefunded.handlers, payouts.PAY: paying.pay, SWEEP: receiving.sweep}
 
-    worker = Worker(db, clock, bell, handlers, concurrency=settings.workers, on_parked=_counting_in(metrics))
+    model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)
     identity = Identity(db, clock, random_bytes, _tokens(settings, random_bytes), rules.trust, public_url=settings.public_url)
     people = People(db, clock, rules.giving)
@@ -155,8 +166,8 @@ def _furnish(
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
     return App(
-        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, identity, estimates, worker, vitals,
-        house, create_app(house),
+        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, identity, estimates, model_worker,
+        money_worker, vitals, house, create_app(house),
     )  # fmt: skip
 
 
@@ -173,6 +184,18 @@ def _prices(settings: Settings, clock: Clock, session: aiohttp.ClientSession, me
     for model in (settings.eval_model, settings.work_model):
         book.rate(model)  # a model without a price stops the start, not the first customer
     return oracle, book
+
+
+def _workers(
+    settings: Settings, db: Database, clock: Clock, bell: Bell, handlers: Mapping[str, Handler], on_parked: Callable[[Task, str], None]
+) -> tuple[Worker, Worker]:
+    """One for what waits for a language model, one for all else. With one for both, a few models that hang leave no hand for a payment."""
+    slow = {kind: handler for kind, handler in handlers.items() if kind in MODEL_WORK}
+    money = {kind: handler for kind, handler in handlers.items() if kind not in MODEL_WORK}
+    return (
+        Worker(db, clock, bell, slow, concurrency=settings.workers, on_parked=on_parked),
+        Worker(db, clock, bell, money, concurrency=MONEY_AT_ONCE, on_parked=on_parked),
+    )
 
 
 def _counting_in(metrics: Metrics) -> Callable[[Task, str], None]:
@@ -257,7 +280,8 @@ async def _at_work(app: App) -> AsyncIterator[None]:
     await app.db.write(pool.seed, app.settings.pool_seed.msats, app.clock.now_ms())
     app.oracle.start()
     loops = [
-        asyncio.create_task(app.worker.run(), name="worker"),
+        asyncio.create_task(app.model_worker.run(), name="model worker"),
+        asyncio.create_task(app.money_worker.run(), name="money worker"),
         asyncio.create_task(app.receiving.listen(), name="listen"),
         asyncio.create_task(app.vitals.watch(), name="vitals"),
     ]

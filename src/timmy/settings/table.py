@@ -44,7 +44,7 @@ class Settings:
         default_shown="http://HOST:PORT",
     )
     workers: int = setting(
-        "Server", "WORKERS", kinds.whole(1, 256), 8, "How many tasks (judging, working, paying) one process does at once."
+        "Server", "WORKERS", kinds.whole(1, 256), 8, "How many tasks that wait for a model (judging, working) one process does at once."
     )
     admin_token: Secret | None = setting(
         "Server",
