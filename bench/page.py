@@ -9,7 +9,8 @@ from bench import contest
 from bench.contest import NOISY_CORES, Board, Spread, Turn, best_of, ratio
 from bench.hot import section as hot
 from bench.jobs import section as jobs
-from bench.words import HEAD, HOT, JOBS, MEMORY
+from bench.pool import section as pool
+from bench.words import HEAD, HOT, JOBS, MEMORY, POOL, SESSIONS
 
 
 def render(kept: Mapping[str, Any]) -> str:
@@ -19,11 +20,16 @@ def render(kept: Mapping[str, Any]) -> str:
     parts = [HEAD, *(["\n", _facts(machines[0])] if one_machine else [])]
     if "hot" in kept:
         parts += [HOT, _about(kept["hot"], tell_machine=not one_machine), _hot(contest.from_json(kept["hot"]["result"]))]
+    if "pool" in kept:
+        parts += [POOL, _about(kept["pool"], tell_machine=not one_machine), _pool(contest.from_json(kept["pool"]["result"]))]
     if "jobs" in kept:
         parts += [JOBS, _about(kept["jobs"], tell_machine=not one_machine), _jobs(contest.from_json(kept["jobs"]["result"]))]
+    if "sessions" in kept:
+        table = _table(contest.from_json(kept["sessions"]["result"]), "requests")
+        parts += [SESSIONS, _about(kept["sessions"], tell_machine=not one_machine), table]
     if "memory" in kept:
         parts += [MEMORY, _about(kept["memory"], tell_machine=not one_machine), _memory(kept["memory"]["result"])]
-    missing = [name for name in ("hot", "jobs", "memory") if name not in kept]
+    missing = [name for name in ("hot", "pool", "jobs", "sessions", "memory") if name not in kept]
     if missing:
         parts.append(f"\nNot measured yet: {', '.join(missing)}.\n")
     return "".join(parts)
@@ -89,6 +95,16 @@ def _hot(board: Board) -> str:
         ("SQLite: Timmy ÷ interactive", ratio(board[hot.OURS_LITE], board[hot.INTERACTIVE_LITE]), None),
     ]
     return _table(board, "pairs") + _ratios(rows)
+
+
+def _pool(board: Board) -> str:
+    rows: list[tuple[str, Spread, float | None]] = []
+    for callers in pool.CALLERS:
+        rival = best_of(board, [name for name in board if name.startswith(f"interactive FOR UPDATE, {callers} callers")])
+        decided, granted = (ratio(board[pool.ours("PostgreSQL", callers, whole=whole)], rival) for whole in (False, True))
+        rows.append((f"PostgreSQL, {callers} callers: Timmy ÷ interactive, at its best number of connections", decided, 10.0))
+        rows.append((f"PostgreSQL, {callers} callers: Timmy, until it is granted ÷ interactive, at its best", granted, None))
+    return _table(board, "gifts") + _ratios(rows)
 
 
 def _jobs(board: Board) -> str:

@@ -1,4 +1,4 @@
-"""`python -m bench.run [hot|jobs|memory|all] [--quick]`: sets up what it needs, measures, writes the page, leaves nothing running."""
+"""`python -m bench [hot|pool|jobs|sessions|memory|all] [--quick]`: sets up, measures, writes the page, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from bench.contest import Patience
 from bench.hot import section as hot
 from bench.jobs import section as jobs
 from bench.memory import section as memory
+from bench.pool import section as pool
 from bench.runners import ROOT
+from bench.sessions import section as sessions
 
 OUT = ROOT / "bench" / "out"
 PAGE = ROOT / "docs" / "reference" / "performance.md"
-SECTIONS = ("hot", "jobs", "memory")
+SECTIONS = ("hot", "pool", "jobs", "sessions", "memory")
 QUICK = Patience(warm_seconds=0.5, seconds=1.5, repetitions=1, wait_for_quiet=False)
 FULL = Patience(warm_seconds=1.0, seconds=3.0, repetitions=5, wait_for_quiet=True)
 
@@ -63,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("section", nargs="?", choices=(*SECTIONS, "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="one short turn each, to see that it works: no figures to quote, no page")
     parser.add_argument(
-        "--repetitions", type=int, default=FULL.repetitions, help="turns of each variant; default 5, about 25 minutes for all"
+        "--repetitions", type=int, default=FULL.repetitions, help="turns of each variant; default 5, about 40 minutes for all"
     )
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp"), help="where the databases are made (a real disk); default /var/tmp"
@@ -74,7 +76,9 @@ def _arguments() -> argparse.Namespace:
 def _measure(section: str, postgres: cluster.Cluster, folder: Path, patience: Patience, *, quick: bool) -> dict[str, Any]:
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "hot": lambda: contest.as_json(hot.run(postgres, folder, patience, quick=quick)),
+        "pool": lambda: contest.as_json(pool.run(postgres, folder, patience, quick=quick)),
         "jobs": lambda: contest.as_json(jobs.run(postgres, folder, OUT, patience, quick=quick)),
+        "sessions": lambda: contest.as_json(sessions.run(postgres, folder, patience)),
         "memory": lambda: memory.run(postgres, folder, quick=quick),
     }
     return measures[section]()

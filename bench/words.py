@@ -6,7 +6,7 @@ HEAD = """\
 # Performance
 
 Measured by [`bench/`](../../bench/run.py), on the machine that is named below. `./run bench` does it again on yours and rewrites
-this page; `./run bench hot`, `jobs` and `memory` do one part, `--quick` only shows that it works.
+this page; `./run bench hot`, `pool`, `jobs`, `sessions` and `memory` do one part, `--quick` only shows that it works.
 
 Absolute figures move with the machine and with its neighbours: **the ratios are what is claimed**. Both sides of a ratio ran in the
 same run, taking turns, each turn a fresh process on a fresh database with `fsync` and `synchronous_commit` on (SQLite: WAL and
@@ -15,7 +15,7 @@ audited, whoever wrote to it: a turn that lost or made a millisat counts for not
 
 *CPU* is what one thing done costs, in the processes that ask + in PostgreSQL. *Foreign* is how many cores were busy with what was
 neither; a row with a `*` had half a core of that or more, and is rough. Everything is a closed loop, so latencies compare only
-between rows with the same number of callers. HTTP is not in the figures of the first two parts.
+between rows with the same number of callers. HTTP is in the figures of the last part only.
 """
 
 HOT = """
@@ -26,6 +26,17 @@ Every caller reserves from the same account and posts what was reserved, as two 
 tables with the same driver. *pgbench* is PostgreSQL's own load generator calling functions inside the server that do the same with
 the same guarantees and no round trips in between ([functions.sql](../../bench/hot/functions.sql)): once as two commits, which is
 what a pair is, and once as a single commit, which no server could use, because the work happens between the two.
+"""
+
+POOL = """
+## Free work out of one pool
+
+A thousand keys, each with a budget of the day, ask for three sats of free work; all of it comes out of one row. *Timmy* decides as the
+server does: the pool and the key's budget are looked at and reserved in one step, by everybody who waits together; *decided and granted*
+goes on to the end of the work, a second commit, in which both reservations are posted and the grant is written. *Interactive* is the
+usual way, each caller a transaction of its own: `SELECT` the pool `FOR UPDATE`, look at the budget, `UPDATE` both, `INSERT` the grant,
+`COMMIT`. It writes less: no transfers that explain the balances, nothing that is reserved while the work is under way. After each
+turn, what left the pool must be the sum of the grants, and every key's budget less by its own.
 """
 
 JOBS = """
@@ -42,6 +53,14 @@ What is in theirs and not in ours: DBOS keeps each step's result and replays a w
 schedules and several strategies for retries. Each rival runs in one process, at several numbers of jobs at once, and the best of
 them counts. Timmy's worker takes 64 tasks at once here (`WORKERS` is 8 as it comes). With more processes than cores, and PostgreSQL
 on the same ones, growth is bounded by the machine.
+"""
+
+SESSIONS = """
+## Session requests
+
+*Timmy's* whole way of a prefunded request except HTTP, in one process: the macaroon is checked; the request is priced, and its most is
+held; it is judged and worked on by a model that answers at once; what it cost is charged, a part of that goes to the pool, and the
+event and the rest are written. The 64 callers share sixteen sessions, or all spend from one.
 """
 
 MEMORY = """

@@ -46,7 +46,7 @@ def decide_all(tx: Tx, asks: Sequence[Ask], terms: Terms) -> list[Decision]:
             if refusal is None:
                 decisions[place] = Free(ask.estimate)
         short = [(place, ask, gift) for place, ask, gift in hopeful if decisions[place] is None]
-        left = available_all(tx, {chart.POOL, *(gift.allowance for _, _, gift in short)})
+        left = available_all(tx, {chart.POOL, *(gift.allowance for _, _, gift in short)}) if short else {}
         for place, ask, gift in short:
             decisions[place] = _offer(ask.estimate, left[chart.POOL], left[gift.allowance])
     return [decision for decision in decisions if decision is not None]
