@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import psycopg
 import pytest
 
-from timmy.db import Database, DatabaseDown, Tx, open_database, waiting
+from timmy.db import Database, DatabaseDown, Tx, lines, open_database, waiting
 from timmy.errors import Breach
 
 PATIENCE_SECONDS = 20
@@ -350,3 +350,41 @@ async def test_a_grouped_read_cannot_write(notes: Database) -> None:
     with pytest.raises((DatabaseDown, psycopg.errors.ReadOnlySqlTransaction)):
         await notes.read_grouped(put_all, "a")
     assert await notes.read(ids) == []
+
+
+async def test_nobody_waits_behind_a_slow_read(notes: Database) -> None:
+    await notes.write(put, "a")
+    gate = Gate()
+
+    def audit(tx: Tx) -> list[str]:
+        before = ids(tx)
+        gate.hold(tx)
+        return before
+
+    auditing = asyncio.ensure_future(notes.read_slowly(audit))
+    await gate.until_reached()
+    waiting = asyncio.ensure_future(notes.read_slowly(ids))
+    asked = [notes.read(ids) for _ in range(40)]  # asked together, so readers that an audit could take would be taken
+    assert await asyncio.gather(*asked) == [["a"]] * 40
+    await notes.write(put, "b")
+    assert not waiting.done(), "slow reads come one after the other"
+    gate.open()
+    assert await auditing == ["a"]
+    assert await waiting == ["a", "b"]
+
+
+async def test_a_slow_read_cannot_write(notes: Database) -> None:
+    with pytest.raises((DatabaseDown, psycopg.errors.ReadOnlySqlTransaction)):
+        await notes.read_slowly(put, "a")
+    assert await notes.read_slowly(ids) == []
+
+
+async def test_closing_does_not_wait_for_a_slow_read(notes: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "SLOW_CLOSE_SECONDS", 0.0)
+    db = open_database(database_url)
+    gate = Gate()
+    auditing = asyncio.ensure_future(db.read_slowly(gate.hold))
+    await gate.until_reached()
+    await db.aclose()  # would wait for ever
+    gate.open()
+    await asyncio.gather(auditing, return_exceptions=True)

@@ -162,6 +162,15 @@ async def test_a_statement_that_runs_away_is_stopped(postgres_url: str, monkeypa
     await db.aclose()
 
 
+async def test_a_slow_read_may_take_longer_than_a_statement_may(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT_MS", 50)
+    db = open_database(postgres_url)
+    with pytest.raises(DatabaseDown, match="QueryCanceled"):
+        await db.read(lambda tx: tx.one("SELECT 1 AS n FROM pg_sleep(60)"))
+    assert await db.read_slowly(lambda tx: tx.one("SELECT 1 AS n FROM pg_sleep(0.2)")) == {"n": 1}
+    await db.aclose()
+
+
 @pytest.mark.fault("B14")
 async def test_new_accounts_in_any_order_neither_deadlock_nor_half_happen(postgres_url: str) -> None:
     """Every unit opens accounts that the others open too, from several 'servers' with several writers each."""

@@ -6,25 +6,23 @@ one order (invoice, job, payout, accounts, event counter), and two units in one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from timmy.db.dialect import for_postgres
-from timmy.db.line import Line, Probe, TryAgain, no_probe
+from timmy.db.line import Probe, TryAgain, no_probe
+from timmy.db.lines import Lines
 from timmy.db.migrate import migrate_postgres
-from timmy.db.protocol import DatabaseDown, GroupedFn, P, R, Row, T, Tx
-from timmy.db.waiting import Waiting
+from timmy.db.protocol import DatabaseDown, Row, Tx
 
 WRITERS = 1  # measured: one writer that groups what waits beats several that share it out, and fight for the same hot rows
-READERS = 2
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 30_000
-CLOSE_SECONDS = 30.0
+NO_TIMEOUT = 0
 
 Raw = psycopg.Connection[dict[str, Any]]
 
@@ -55,16 +53,15 @@ class PostgresTx:
 
 
 class PostgresConnection:
-    def __init__(self, url: str, probe: Probe, *, read_only: bool) -> None:
-        self._url = url
+    def __init__(self, url: str, probe: Probe, *, read_only: bool, statement_timeout_ms: int | None = None) -> None:
         self._probe = probe
-        self._read_only = read_only
-        self._raw = connect(url, read_only=read_only)
+        self._connect = partial(connect, url, read_only=read_only, statement_timeout_ms=statement_timeout_ms)
+        self._raw = self._connect()
 
     def begin(self) -> Tx:
         try:
             if self._raw.closed:
-                self._raw = connect(self._url, read_only=self._read_only)
+                self._raw = self._connect()
             # psycopg opens the transaction with the first statement, so a unit costs no round trip for BEGIN
             return PostgresTx(self._raw, self._probe)
         except psycopg.Error as trouble:
@@ -100,8 +97,8 @@ class PostgresConnection:
         self._raw.close()
 
 
-def connect(url: str, *, read_only: bool = False) -> Raw:
-    """Raises DatabaseDown. Reads see one snapshot for as long as their transaction lasts."""
+def connect(url: str, *, read_only: bool = False, statement_timeout_ms: int | None = None) -> Raw:
+    """Raises DatabaseDown. Reads see one snapshot for as long as their transaction lasts. `statement_timeout_ms`: not the usual one."""
     try:
         raw = psycopg.connect(
             url,
@@ -111,7 +108,7 @@ def connect(url: str, *, read_only: bool = False) -> Raw:
                 f"-c {option}"
                 for option in (
                     f"lock_timeout={LOCK_TIMEOUT_MS}",
-                    f"statement_timeout={STATEMENT_TIMEOUT_MS}",
+                    f"statement_timeout={STATEMENT_TIMEOUT_MS if statement_timeout_ms is None else statement_timeout_ms}",
                     "TimeZone=UTC",
                     # A plan that was made while a table was empty scans all of it for ever; planning anew costs microseconds.
                     "plan_cache_mode=force_custom_plan",
@@ -141,7 +138,7 @@ def _translated(trouble: psycopg.Error) -> Exception:
     return trouble
 
 
-class PostgresDatabase:
+class PostgresDatabase(Lines):
     """`Database` on a PostgreSQL that any number of processes share."""
 
     engine = "postgres"
@@ -153,32 +150,11 @@ class PostgresDatabase:
             setup.commit()
         finally:
             setup.close()
-        self._writing = Waiting(take_all=False)
-        self._reading = Waiting(take_all=True)
-        self._lines = [
-            Line(f"writer-{number}", self._writing, partial(PostgresConnection, url, probe, read_only=False)) for number in range(writers)
-        ]
-        self._lines += [
-            Line(f"reader-{number}", self._reading, partial(PostgresConnection, url, no_probe, read_only=True)) for number in range(READERS)
-        ]
-
-    async def write(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._writing.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
-
-    async def write_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
-        return await self._writing.add_grouped(fn, item)  # type: ignore[no-any-return]
-
-    async def read(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._reading.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
-
-    async def read_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
-        return await self._reading.add_grouped(fn, item)  # type: ignore[no-any-return]
-
-    async def aclose(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        for waiting in (self._writing, self._reading):
-            waiting.close(DatabaseDown("closed"))
-        for line in self._lines:
-            line.join(CLOSE_SECONDS)
+        one = partial(PostgresConnection, url)
+        super().__init__(
+            write=partial(one, probe, read_only=False),
+            read=partial(one, no_probe, read_only=True),
+            read_slowly=partial(one, no_probe, read_only=True, statement_timeout_ms=NO_TIMEOUT),
+            writers=writers,
+            share_commit=False,
+        )

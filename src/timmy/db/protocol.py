@@ -1,4 +1,4 @@
-"""The database as the rooms see it: two verbs for writing, one for reading, and a `Tx` of plain SQL.
+"""The database as the rooms see it: two verbs for writing, three for reading, and a `Tx` of plain SQL.
 
 A transaction is a plain, synchronous function of `tx`. It cannot await, so it cannot touch the network; it may be run again
 (a lost race, a deadlock), so it leaves no trace outside `tx`.
@@ -71,6 +71,10 @@ class Database(Protocol):
 
     async def read_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
         """`read` for many at once: one call of `fn` for all the items that wait for it, on one snapshot."""
+        ...
+
+    async def read_slowly(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`read` for what may take minutes (an audit): one at a time, with nobody else waiting behind it and no limit on its time."""
         ...
 
     async def aclose(self) -> None: ...

@@ -1,4 +1,4 @@
-"""SQLite: one writer thread with group commit, two readers, and a lock that keeps a second server out."""
+"""SQLite: one writer thread with group commit, readers beside it, and a lock that keeps a second server out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Concatenate
+from typing import IO, Any
 
 from timmy.db.dialect import for_sqlite
-from timmy.db.line import Line, Probe, no_probe
+from timmy.db.line import Probe, no_probe
+from timmy.db.lines import Lines
 from timmy.db.migrate import migrate_sqlite
-from timmy.db.protocol import DatabaseDown, GroupedFn, P, R, Row, T, Tx
-from timmy.db.waiting import Waiting
+from timmy.db.protocol import DatabaseDown, Row, Tx
 from timmy.errors import Refusal
 
 BUSY_TIMEOUT_SECONDS = 10.0
-READERS = 2
-CLOSE_SECONDS = 30.0
 
 
 OLDEST = (3, 35)  # RETURNING; UPDATE … FROM is older
@@ -149,7 +146,7 @@ def _translated(trouble: sqlite3.DatabaseError) -> Exception:
     return trouble
 
 
-class SqliteDatabase:
+class SqliteDatabase(Lines):
     """`Database` on one file. Everything that waits together is committed together, each part in its own savepoint."""
 
     engine = "sqlite"
@@ -165,33 +162,13 @@ class SqliteDatabase:
         except sqlite3.DatabaseError as trouble:
             raise _translated(trouble) from trouble
         os.chmod(path, 0o600)
-        self._writing = Waiting(take_all=True)
-        self._reading = Waiting(take_all=True)
-        self._lines = [Line("writer", self._writing, partial(SqliteConnection, path, probe, read_only=False))]
-        self._lines += [
-            Line(f"reader-{number}", self._reading, partial(SqliteConnection, path, no_probe, read_only=True)) for number in range(READERS)
-        ]
-
-    async def write(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._writing.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
-
-    async def write_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
-        return await self._writing.add_grouped(fn, item)  # type: ignore[no-any-return]
-
-    async def read(self, fn: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._reading.add(lambda tx: fn(tx, *args, **kwargs))  # type: ignore[no-any-return]
-
-    async def read_grouped(self, fn: GroupedFn[T, R], item: T) -> R:
-        return await self._reading.add_grouped(fn, item)  # type: ignore[no-any-return]
-
-    async def aclose(self) -> None:
-        self.close()
+        read = partial(SqliteConnection, path, no_probe, read_only=True)
+        super().__init__(
+            write=partial(SqliteConnection, path, probe, read_only=False), read=read, read_slowly=read, writers=1, share_commit=True
+        )
 
     def close(self) -> None:
-        for waiting in (self._writing, self._reading):
-            waiting.close(DatabaseDown("closed"))
-        for line in self._lines:
-            line.join(CLOSE_SECONDS)
+        super().close()
         if self._lock is not None:
             self._lock.close()
 
