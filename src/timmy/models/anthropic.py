@@ -12,14 +12,18 @@ Their `input_tokens` leaves out what was read from or written to the cache. Ours
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from enum import Enum
+from typing import Protocol, TypeVar
 
 import aiohttp
 
 from timmy.clock import Clock
 from timmy.models import trouble
+from timmy.models.anthropic_chat import FINISH as CHAT_FINISH
+from timmy.models.anthropic_chat import Reading, chat_body, text_of
+from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
 from timmy.models.protocol import Completion, Delta, Finish, Prompt
 from timmy.models.retry import Retry
 from timmy.models.sse import Event
@@ -37,6 +41,9 @@ _FINISH = {
     "model_context_window_exceeded": Finish.LENGTH,
     "refusal": Finish.REFUSED,
 }
+T = TypeVar("T")
+F = TypeVar("F")
+Reader = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[T, None]]
 
 
 class _Scheme(Enum):
@@ -51,6 +58,7 @@ class Anthropic:
     """
 
     name = "anthropic"
+    skills = frozenset({Skill.TOOLS, Skill.IMAGES, Skill.JSON_SCHEMA})
 
     def __init__(
         self,
@@ -68,10 +76,38 @@ class Anthropic:
         self._retry = retry or Retry()
 
     async def complete(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> Completion:
-        return await self._retry.call(lambda: self._complete(prompt, model, max_output_tokens))
+        body = await self._retry.call(lambda: self._whole(_body(prompt, model, max_output_tokens, stream=False)))
+        answer = Answer(prompt, max_output_tokens)
+        for block in _blocks(body):
+            answer.write(text_of(member(block, "text")))
+            answer.think(text_of(member(block, "thinking")))
+        reason = member(body, "stop_reason")
+        answer.finish = _FINISH.get(reason, Finish.STOP) if isinstance(reason, str) else Finish.STOP
+        answer.reported = _reported(_Counts().and_then(member(body, "usage")))
+        return answer.completion()
 
     async def stream(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
-        async with aclosing(self._retry.stream(lambda: self._stream(prompt, model, max_output_tokens))) as items:
+        body = _body(prompt, model, max_output_tokens, stream=True)
+        read = lambda events: _answered(Answer(prompt, max_output_tokens), events)  # noqa: E731 - a reader for each attempt
+        async with aclosing(self._retry.stream(lambda: self._stream(body, read))) as items:
+            async for item in items:
+                yield item
+
+    async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
+        body = await self._retry.call(lambda: self._whole(chat_body(chat, model, max_output_tokens, stream=False)))
+        draft = Draft(chat, model, max_output_tokens)
+        reading = Reading(draft)
+        for number, block in enumerate(_blocks(body)):
+            reading.whole(number, block)
+        reason = member(body, "stop_reason")
+        draft.finish = CHAT_FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
+        draft.reported = _reported(_Counts().and_then(member(body, "usage")))
+        return draft.reply()
+
+    async def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncGenerator[Piece | Reply, None]:
+        body = chat_body(chat, model, max_output_tokens, stream=True)
+        read = lambda events: _drafted(Draft(chat, model, max_output_tokens), events)  # noqa: E731 - a reader for each attempt
+        async with aclosing(self._retry.stream(lambda: self._stream(body, read))) as items:
             async for item in items:
                 yield item
 
@@ -90,8 +126,7 @@ class Anthropic:
     async def aclose(self) -> None:
         await self._upstream.aclose()
 
-    async def _complete(self, prompt: Prompt, model: str, max_output_tokens: int) -> Completion:
-        asked = _body(prompt, model, max_output_tokens, stream=False)
+    async def _whole(self, asked: dict[str, object]) -> object:
         schemes = self._schemes()
         while True:
             scheme = schemes.pop(0)
@@ -103,25 +138,15 @@ class Anthropic:
                     raise bad.as_trouble() from None
         self._scheme = scheme
         _raise_error(body)
-        blocks, reason = member(body, "content"), member(body, "stop_reason")
-        if not isinstance(blocks, list):
-            raise trouble.down(trouble.Down.GARBLED)
-        answer = Answer(prompt, max_output_tokens)
-        for block in blocks:
-            answer.write(_text(member(block, "text")))
-            answer.think(_text(member(block, "thinking")))
-        answer.finish = _FINISH.get(reason, Finish.STOP) if isinstance(reason, str) else Finish.STOP
-        answer.reported = _reported(_Counts().and_then(member(body, "usage")))
-        return answer.completion()
+        return body
 
-    async def _stream(self, prompt: Prompt, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
-        asked = _body(prompt, model, max_output_tokens, stream=True)
+    async def _stream(self, asked: dict[str, object], read: Reader[T]) -> AsyncGenerator[T, None]:
         schemes = self._schemes()
         while True:
             scheme = schemes.pop(0)
             try:
                 async with aclosing(self._upstream.events("/v1/messages", self._headers(scheme), asked, is_last=_is_stop)) as events:
-                    async with aclosing(_answered(Answer(prompt, max_output_tokens), events)) as items:
+                    async with aclosing(read(events)) as items:
                         async for item in items:
                             yield item
                 self._scheme = scheme
@@ -139,6 +164,35 @@ class Anthropic:
 
 
 async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Delta | Completion, None]:
+    async with aclosing(_messages(answer, _FINISH, events)) as messages:
+        async for kind, message in messages:
+            if kind == "content_block_start":
+                text = answer.write(text_of(member(message, "content_block", "text")))
+            else:
+                answer.think(text_of(member(message, "delta", "thinking")))
+                text = answer.write(text_of(member(message, "delta", "text")))
+            if text:
+                yield Delta(text)
+    if text := answer.rest():
+        yield Delta(text)
+    yield answer.completion()
+
+
+async def _drafted(draft: Draft, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Piece | Reply, None]:
+    reading = Reading(draft)
+    async with aclosing(_messages(draft, CHAT_FINISH, events)) as messages:
+        async for kind, message in messages:
+            if piece := reading.begun(message) if kind == "content_block_start" else reading.grown(message):
+                yield piece
+    if piece := draft.rest():
+        yield piece
+    yield draft.reply()
+
+
+async def _messages(
+    answer: Writing[F], finishes: Mapping[str, F], events: AsyncGenerator[Event, None]
+) -> AsyncGenerator[tuple[str, object], None]:
+    """The beginnings and the pieces of blocks, to be read into `answer`; why it ended and the usage are taken on the way."""
     counts = _Counts()
     stopped = False
     async for event in events:
@@ -146,20 +200,13 @@ async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> Asyn
         match member(message, "type"):
             case "message_start":
                 counts = counts.and_then(member(message, "message", "usage"))
-            case "content_block_start":
-                text = answer.write(_text(member(message, "content_block", "text")))
-                if text:
-                    yield Delta(text)
-            case "content_block_delta":
-                answer.think(_text(member(message, "delta", "thinking")))
-                text = answer.write(_text(member(message, "delta", "text")))
-                if text:
-                    yield Delta(text)
+            case "content_block_start" | "content_block_delta" as kind:
+                yield kind, message
             case "message_delta":
                 counts = counts.and_then(member(message, "usage"))
                 reason = member(message, "delta", "stop_reason")
                 if isinstance(reason, str):
-                    answer.finish = _FINISH.get(reason, Finish.STOP)
+                    answer.finish = finishes.get(reason, finishes["end_turn"])
             case "message_stop":
                 stopped = True
             case "error":
@@ -172,10 +219,16 @@ async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> Asyn
             break
     if answer.finish is None and not stopped:
         raise trouble.down(trouble.Down.CUT_OFF)
-    if text := answer.rest():
-        yield Delta(text)
     answer.reported = _reported(counts)
-    yield answer.completion()
+
+
+class Writing(Protocol[F]):
+    """What both ways of taking an answer down have in common."""
+
+    finish: F | None
+    reported: Reported | None
+
+    def is_over_the_limit(self) -> bool: ...
 
 
 class _Counts(dict[str, object]):
@@ -214,8 +267,11 @@ def _body(prompt: Prompt, model: str, max_output_tokens: int, *, stream: bool) -
     return body
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _blocks(body: object) -> list[object]:
+    blocks = member(body, "content")
+    if not isinstance(blocks, list):
+        raise trouble.down(trouble.Down.GARBLED)
+    return blocks
 
 
 def _raise_error(body: object) -> None:

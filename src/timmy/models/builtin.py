@@ -11,6 +11,7 @@ These words in a request show the states:
     please be down            judged yes; the work ends in ProviderDown, each time
     please be down 2 times    … the first two times; then it answers
     please write at length    a long answer, so that the token limit cuts it
+    please use a tool         in a conversation with tools: a call of the first of them
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from timmy.clock import Clock, SystemClock
 from timmy.models import skills, trouble
+from timmy.models.chat import Chat, Draft, Piece, Reply, Skill, plain_text
 from timmy.models.evaluate import request_judged_by
 from timmy.models.protocol import Completion, Delta, Finish, Prompt, Usage
 from timmy.models.retry import Sleep
@@ -51,6 +54,7 @@ class BuiltinAgent:
     """`delta_seconds` is the pause before each piece of a stream: a little, so that people see it arrive; 0 in tests."""
 
     name = "builtin"
+    skills = frozenset({Skill.TOOLS, Skill.JSON_OBJECT})
 
     def __init__(self, *, delta_seconds: float = 0.02, sleep: Sleep = asyncio.sleep, clock: Clock | None = None) -> None:
         self._delta_seconds = delta_seconds
@@ -69,6 +73,40 @@ class BuiltinAgent:
             await self._sleep(self._delta_seconds)
             yield Delta(text)
         yield completion
+
+    async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
+        for item in self._pieces(chat, model, max_output_tokens):
+            if isinstance(item, Reply):
+                return item
+        raise AssertionError("an answer ends with its reply")
+
+    async def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncGenerator[Piece | Reply, None]:
+        for item in self._pieces(chat, model, max_output_tokens):
+            if isinstance(item, Piece):
+                await self._sleep(self._delta_seconds)
+            yield item
+
+    def _pieces(self, chat: Chat, model: str, max_output_tokens: int) -> Iterator[Piece | Reply]:
+        """What it says, or the call of a tool that it was asked for, as far as the limit goes."""
+        draft = Draft(chat, model, max_output_tokens)
+        asked = next((plain_text(m.get("content")) for m in reversed(chat.messages) if m["role"] == "user"), "")
+        tools = chat.options.get("tools") or ()
+        if tools and "please use a tool" in asked.lower() and chat.messages[-1]["role"] != "tool":
+            call = {"index": 0, "id": "call_demo", "function": {"name": tools[0]["function"]["name"], "arguments": "{}"}}
+            if piece := draft.add(calls=[call]):
+                yield piece
+            yield draft.reply()
+            return
+        said = self._work(clean(asked))
+        if chat.options.get("response_format", {}).get("type") == Skill.JSON_OBJECT:
+            said = json.dumps({"answer": said}, ensure_ascii=False)
+        rest = islice(pieces(said), max(0, max_output_tokens))
+        while text := "".join(islice(rest, DELTA_TOKENS)):
+            if piece := draft.add(content=text):
+                yield piece
+        draft.finish = "stop" if draft.text == said else "length"
+        # Its own count is what it is paid for, and no estimate of somebody else's.
+        yield replace(draft.reply(), usage=replace(draft.estimated(), estimated=False))
 
     async def check(self) -> None:
         return None

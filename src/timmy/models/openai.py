@@ -9,14 +9,17 @@ for the newest form first and goes back a step when the server says that it does
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
 
 import aiohttp
 
 from timmy.clock import Clock
 from timmy.models import trouble
+from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
 from timmy.models.protocol import Completion, Delta, Finish, Prompt
 from timmy.models.retry import Retry
 from timmy.models.sse import Event
@@ -33,7 +36,17 @@ _FINISH = {
     "model_length": Finish.LENGTH,  # Mistral: the context window is full
     "content_filter": Finish.REFUSED,
 }
+_CHAT_FINISH = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
 _DIALECTS_MAX = 256
+T = TypeVar("T")
+Reader = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[T, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,12 @@ class _Dialect:
         return None
 
 
+class Form(Protocol):
+    """The body of a call, in the form that a server understands."""
+
+    def __call__(self, dialect: _Dialect, *, stream: bool) -> dict[str, object]: ...
+
+
 class OpenAICompatible:
     """`base_url` ends where `/chat/completions` begins (usually in `/v1`). A local server needs no key.
 
@@ -61,6 +80,7 @@ class OpenAICompatible:
     """
 
     name = "openai"
+    skills = frozenset(Skill)  # what a server behind it cannot do, it says itself
 
     def __init__(
         self,
@@ -78,10 +98,32 @@ class OpenAICompatible:
         self._dialects: dict[str, _Dialect] = {}
 
     async def complete(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> Completion:
-        return await self._retry.call(lambda: self._complete(prompt, model, max_output_tokens))
+        form = partial(_body, prompt, model, max_output_tokens)
+        choice, usage = await self._retry.call(lambda: self._whole(model, form))
+        answer = Answer(prompt, max_output_tokens)
+        _read(answer, choice, "message")
+        answer.reported = usage
+        return answer.completion()
 
     async def stream(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
-        async with aclosing(self._retry.stream(lambda: self._stream(prompt, model, max_output_tokens))) as items:
+        form = partial(_body, prompt, model, max_output_tokens)
+        read = lambda events: _answered(Answer(prompt, max_output_tokens), events)  # noqa: E731 - a reader for each attempt
+        async with aclosing(self._retry.stream(lambda: self._stream(model, form, read))) as items:
+            async for item in items:
+                yield item
+
+    async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
+        form = partial(chat_body, chat, model, max_output_tokens)
+        choice, usage = await self._retry.call(lambda: self._whole(model, form))
+        draft = Draft(chat, model, max_output_tokens)
+        read_choice(draft, choice, "message")
+        draft.reported = usage
+        return draft.reply()
+
+    async def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncGenerator[Piece | Reply, None]:
+        form = partial(chat_body, chat, model, max_output_tokens)
+        read = lambda events: _drafted(Draft(chat, model, max_output_tokens), events)  # noqa: E731 - a reader for each attempt
+        async with aclosing(self._retry.stream(lambda: self._stream(model, form, read))) as items:
             async for item in items:
                 yield item
 
@@ -96,11 +138,12 @@ class OpenAICompatible:
     async def aclose(self) -> None:
         await self._upstream.aclose()
 
-    async def _complete(self, prompt: Prompt, model: str, max_output_tokens: int) -> Completion:
+    async def _whole(self, model: str, form: Form) -> tuple[object, Reported]:
+        """The one choice of an answer in one piece, and the usage as it was reported."""
         dialect = self._dialects.get(model, _Dialect())
         while True:
             try:
-                asked = _body(prompt, model, max_output_tokens, dialect, stream=False)
+                asked = form(dialect, stream=False)
                 body = await self._upstream.post("/chat/completions", self._key.header("Authorization", "Bearer "), asked)
                 break
             except BadStatus as bad:
@@ -110,19 +153,16 @@ class OpenAICompatible:
         choice = _choice(body)
         if choice is None:
             raise trouble.down(trouble.Down.GARBLED)
-        answer = Answer(prompt, max_output_tokens)
-        _read(answer, choice, "message")
-        answer.reported = _reported(member(body, "usage"))
-        return answer.completion()
+        return choice, _reported(member(body, "usage"))
 
-    async def _stream(self, prompt: Prompt, model: str, max_output_tokens: int) -> AsyncGenerator[Delta | Completion, None]:
+    async def _stream(self, model: str, form: Form, read: Reader[T]) -> AsyncGenerator[T, None]:
         dialect = self._dialects.get(model, _Dialect())
         while True:
-            body = _body(prompt, model, max_output_tokens, dialect, stream=True)
+            body = form(dialect, stream=True)
             try:
                 headers = self._key.header("Authorization", "Bearer ")
                 async with aclosing(self._upstream.events("/chat/completions", headers, body, is_last=_is_done)) as events:
-                    async with aclosing(_answered(Answer(prompt, max_output_tokens), events)) as items:
+                    async with aclosing(read(events)) as items:
                         async for item in items:
                             yield item
                 self._remember(model, dialect)
@@ -146,6 +186,27 @@ def _step_back(dialect: _Dialect, bad: BadStatus) -> _Dialect:
 
 
 async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Delta | Completion, None]:
+    async with aclosing(_choices(answer, events)) as choices:
+        async for choice in choices:
+            if text := _read(answer, choice, "delta"):
+                yield Delta(text)
+    if text := answer.rest():
+        yield Delta(text)
+    yield answer.completion()
+
+
+async def _drafted(draft: Draft, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Piece | Reply, None]:
+    async with aclosing(_choices(draft, events)) as choices:
+        async for choice in choices:
+            if piece := read_choice(draft, choice, "delta"):
+                yield piece
+    if piece := draft.rest():
+        yield piece
+    yield draft.reply()
+
+
+async def _choices(answer: Answer | Draft, events: AsyncGenerator[Event, None]) -> AsyncGenerator[object, None]:
+    """The choices of a stream's chunks, to be read into `answer`; the usage is taken on the way."""
     done = False
     async for event in events:
         if _is_done(event):
@@ -158,16 +219,13 @@ async def _answered(answer: Answer, events: AsyncGenerator[Event, None]) -> Asyn
         if chunk.get("usage") is not None:
             answer.reported = _reported(chunk["usage"])
         choice = _choice(chunk)
-        if choice is not None and (text := _read(answer, choice, "delta")):
-            yield Delta(text)
+        if choice is not None:
+            yield choice
         if answer.is_over_the_limit():
-            break
+            return
     if answer.finish is None and not done:
         # Neither a reason to have ended nor [DONE]: the connection broke, and what looks like an answer is half of one.
         raise trouble.down(trouble.Down.CUT_OFF)
-    if text := answer.rest():
-        yield Delta(text)
-    yield answer.completion()
 
 
 def _is_done(event: Event) -> bool:
@@ -176,12 +234,18 @@ def _is_done(event: Event) -> bool:
 
 def _body(prompt: Prompt, model: str, max_output_tokens: int, dialect: _Dialect, *, stream: bool) -> dict[str, object]:
     said = [("system", prompt.system), *((turn.role, turn.text) for turn in prompt.earlier), ("user", prompt.user)]
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [{"role": role, "content": text} for role, text in said if text],
-        dialect.limit: max_output_tokens,
-        "stream": stream,
-    }
+    return _asked(model, [{"role": role, "content": text} for role, text in said if text], max_output_tokens, dialect, stream)
+
+
+def chat_body(chat: Chat, model: str, max_output_tokens: int, dialect: _Dialect, *, stream: bool) -> dict[str, object]:
+    """What is OpenAI's already goes as it is: the options are those that were allowed, and none of them is one that is set here."""
+    return {**chat.options, **_asked(model, list(chat.messages), max_output_tokens, dialect, stream)}
+
+
+def _asked(
+    model: str, messages: Sequence[Mapping[str, object]], max_output_tokens: int, dialect: _Dialect, stream: bool
+) -> dict[str, object]:
+    body: dict[str, object] = {"model": model, "messages": messages, dialect.limit: max_output_tokens, "stream": stream}
     if stream and dialect.usage_in_streams:
         body["stream_options"] = {"include_usage": True}
     return body
@@ -205,6 +269,32 @@ def _read(answer: Answer, choice: object, where: str) -> str:
         # Unknown reasons (tool calls we never offered, "eos", …) are ends like any other.
         answer.finish = _FINISH.get(reason, Finish.STOP)
     return answer.write(_text(member(choice, where, "content")) + refusal)
+
+
+def read_choice(draft: Draft, choice: object, where: str) -> Piece | None:
+    """The same for a conversation: tool calls and reasoning are parts of the answer."""
+    said = member(choice, where)
+    refusal = _text(member(said, "refusal"))
+    if refusal:
+        draft.finish = "content_filter"
+    reason = member(choice, "finish_reason")
+    if reason == "error":
+        raise trouble.down(trouble.Down.BROKEN)
+    if isinstance(reason, str) and draft.finish != "content_filter":
+        draft.finish = _CHAT_FINISH.get(reason, "stop")
+    return draft.add(
+        content=_text(member(said, "content")),
+        reasoning=_text(member(said, "reasoning_content")) or _text(member(said, "reasoning")),
+        refusal=refusal,
+        calls=_numbered(member(said, "tool_calls")),
+    )
+
+
+def _numbered(calls: object) -> object:
+    """In a whole message, tool calls have no `index`: their order is it."""
+    if not isinstance(calls, list):
+        return None
+    return [{"index": place, **call} if isinstance(call, dict) else None for place, call in enumerate(calls)]
 
 
 def _text(value: object) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from timmy.models.protocol import Completion, Delta, ProviderDown
+from timmy.models.protocol import ProviderDown
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -65,7 +65,7 @@ class Retry:
             await self._sleep(wait_seconds)
             attempts += 1
 
-    async def stream(self, attempt: Callable[[], AsyncGenerator[Delta | Completion, None]]) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, attempt: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         started = self._now_seconds()
         attempts = 1
         begun = False

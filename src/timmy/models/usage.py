@@ -71,7 +71,11 @@ def sane(reported: Reported | None, prompt: Prompt, text: str, *, max_output_tok
     `hidden` is reasoning that was streamed to us and is not part of the answer. Claimed reasoning is believed up to the limit
     that we set, because providers enforce that limit over both.
     """
-    ours = estimated(prompt, text)
+    return sane_beside(reported, estimated(prompt, text), max_output_tokens=max_output_tokens, hidden=hidden)
+
+
+def sane_beside(reported: Reported | None, ours: Usage, *, max_output_tokens: int, hidden: str = "") -> Usage:
+    """The same, where our own count has been made already."""
     if reported is None:
         return ours
     thought = _whole(reported.reasoning) or 0
