@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.stopwatch import Stopwatch, closed_loop, wait_for_go, wait_to_leave
 from timmy import events, logs, tasks
+from timmy.app.garbage import look_for_it_rarely
 from timmy.clock import SystemClock
 from timmy.db import Tx, open_database
 from timmy.events import NewEvent
@@ -62,6 +63,7 @@ async def main(order: dict[str, Any]) -> None:
     handlers = {f"step{number}": step for number in range(STEPS)}
     work = asyncio.create_task(Worker(db, SystemClock(), bell, handlers, concurrency=order["concurrency"]).run())
     await once()
+    look_for_it_rarely()  # as `timmy serve` does
     wait_for_go()
     await closed_loop(Stopwatch(order["warm_seconds"], order["seconds"]), order["callers"], once)
     work.cancel()

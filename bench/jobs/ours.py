@@ -15,6 +15,7 @@ from typing import Any
 from bench.jobs.instant import InstantModel, InstantWallet
 from bench.stopwatch import Stopwatch, wait_for_go, wait_to_leave
 from timmy import logs
+from timmy.app.garbage import look_for_it_rarely
 from timmy.app.house import job_rules
 from timmy.clock import SystemClock
 from timmy.db import Database, open_database
@@ -111,6 +112,7 @@ async def measure(order: dict[str, Any], db: Database, lnurl: LnurlClient) -> No
 async def main(order: dict[str, Any]) -> None:
     logs.configure(level="warning", style="console", secrets=[])
     db, lnurl = open_database(order["url"]), LnurlClient()
+    look_for_it_rarely()  # as `timmy serve` does
     await measure(order, db, lnurl)
     wait_to_leave()
     await lnurl.aclose()

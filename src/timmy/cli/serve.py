@@ -10,6 +10,7 @@ import typer
 
 from timmy import __version__, logs
 from timmy.app import build
+from timmy.app.garbage import look_for_it_rarely
 from timmy.cli.books import describe
 from timmy.cli.screen import out, say, warn
 from timmy.errors import Refusal
@@ -65,6 +66,7 @@ async def keep_open(settings: Settings, listener: socket.socket) -> None:
     async with build(settings) as app:
         welcome(settings)
         running = server(app.web, app.house, host=settings.host, port=settings.port)
+        look_for_it_rarely()
         opened = asyncio.create_task(tell_when_open(running, settings.public_url))
         try:
             await running.serve(sockets=[listener])

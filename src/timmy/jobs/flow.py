@@ -5,7 +5,7 @@ down, and what happened is told. Every verb takes many jobs at once; one job is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -97,11 +97,13 @@ def open_all(tx: Tx, openings: Sequence[Opening]) -> list[str | Exception]:
     return ids
 
 
-def advance_all(tx: Tx, steps: Sequence[Step], rules: Rules) -> list[IllegalTransition | None]:
-    """Move many jobs, each by one event. A job that the event does not fit stays as it is, and its outcome says so."""
+def advance_all(tx: Tx, steps: Sequence[Step], rules: Rules, rows: Mapping[str, Row] | None = None) -> list[IllegalTransition | None]:
+    """Move many jobs, each by one event. A job that the event does not fit stays as it is, and its outcome says so. `rows`: the jobs, where
+    the caller has locked them already in this transaction, and has not moved them since."""
     if len({step.job_id for step in steps}) < len(steps):
         raise Breach("two events for one job in one group: each is to be tried alone")
-    rows = store.lock(tx, [step.job_id for step in steps])
+    if rows is None:
+        rows = store.lock(tx, [step.job_id for step in steps])
     outcomes: list[IllegalTransition | None] = []
     moves: list[Row] = []
     money: list[Sequence[Any]] = []
@@ -214,7 +216,7 @@ def paid_all(tx: Tx, payments: Sequence[Payment], *, kind: type[EvalPaid] | type
     if early:
         commit_all(tx, early[0].at_ms, [[payment.credit] for payment in early])
     if steps:
-        for outcome in advance_all(tx, steps, rules):
+        for outcome in advance_all(tx, steps, rules, rows):
             if outcome is not None:
                 raise outcome
     if late:

@@ -106,7 +106,8 @@ def hold_still(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
 
 def _open(tx: Tx, entries: Sequence[Entry]) -> _Books:
     resolved = {entry.reservation for entry in entries if isinstance(entry, Post | Void)}
-    reservations = store.transfers(tx, resolved) if resolved else {}
+    stored = store.transfers(tx, resolved) if resolved else {}
+    reservations = dict(stored)
     for entry in entries:
         if isinstance(entry, Reserve) and entry.id in resolved:
             reservations.setdefault(entry.id, _row(entry.id, "reserve", entry.debit, entry.credit, entry.amount.value, entry.code, None, 0))
@@ -125,8 +126,9 @@ def _open(tx: Tx, entries: Sequence[Entry]) -> _Books:
             touched |= {entry.debit, entry.credit}
     accounts = _lock(tx, touched)
     # Looked up after the locks: whoever applied the same entries a moment ago held the same accounts, so by now it shows.
-    known = store.transfers(tx, {_id(entry) for entry in entries} | resolved)
-    return _Books(accounts, known)
+    # What was found before them needs no second look: a transfer never changes.
+    known = store.transfers(tx, ({_id(entry) for entry in entries} | resolved) - stored.keys())
+    return _Books(accounts, known | stored)
 
 
 def _lock(tx: Tx, ids: set[str]) -> dict[str, _Account]:
