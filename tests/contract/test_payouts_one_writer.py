@@ -112,12 +112,12 @@ async def test_a_second_process_waits_until_the_first_has_written_its_try_down(c
         return why_not
 
     def second(tx: Tx, payout: Payout, task: Task) -> str | None:
-        first_looked.wait(30.0)
         return payouts.begin_try(tx, task, payout, terms, counter.clock.now_ms())
 
     other = open_database(database_url)
     try:
         one = asyncio.ensure_future(counter.db.write(first, *tries[0]))
+        assert await asyncio.to_thread(first_looked.wait, 30.0)  # not inside a transaction of the second: on SQLite it could hold the lock
         two = asyncio.ensure_future(other.write(second, *tries[1]))
         two.add_done_callback(lambda _: second_done.set())
         assert await one is None
