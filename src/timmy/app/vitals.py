@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -55,9 +55,13 @@ class Vitals:
         self._reconciler = Reconciler(db, clock, wallet)
 
     async def watch(self) -> None:
-        """Until cancelled."""
-        asked_ms = audited_ms = 0
-        whole_ms = self._clock.now_ms()  # the first whole audit comes after an hour: a start is no time to read every transfer
+        """Until cancelled. The books are watched beside the rest: an audit of an hour's length must not make a dead wallet look alive."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._watch_parts(), name="parts")
+            both.create_task(self._watch_books(), name="books")
+
+    async def _watch_parts(self) -> None:
+        asked_ms = 0
         with contextlib.suppress(DatabaseDown):
             self._seq = await self._db.read(events.last)
         while True:
@@ -65,25 +69,41 @@ class Vitals:
             if now_ms - asked_ms >= ASK_EVERY_SECONDS * SECOND_MS:
                 asked_ms = now_ms
                 await self._ask_all()
-            audit_due = now_ms - audited_ms >= AUDIT_EVERY_SECONDS * SECOND_MS
-            whole_due = now_ms - whole_ms >= WHOLE_AUDIT_EVERY_SECONDS * SECOND_MS
-            audited_ms, whole_ms = (now_ms if audit_due else audited_ms), (now_ms if whole_due else whole_ms)
-            try:
-                await self._round(audit_due, whole_due)
-            except DatabaseDown as down:
-                self._note("database", down.message)
-            except Exception:  # whoever watches over the money must not stop watching because one figure could not be made
-                log.exception("vitals.round_broke")
+            await self._unbroken(self._figures_and_news)
             await asyncio.sleep(FIGURES_EVERY_SECONDS)
 
-    async def _round(self, audit_due: bool, whole_due: bool) -> None:
-        if audit_due:
-            await self._audit(quick_audit)
-            await self._reconcile()
-        if whole_due:
-            await self._audit(all_checks)
+    async def _watch_books(self) -> None:
+        whole_ms = self._clock.now_ms()  # the first whole audit comes after an hour: a start is no time to read every transfer
+        while True:
+            await self._unbroken(self._quick_look)
+            now_ms = self._clock.now_ms()
+            if now_ms - whole_ms >= WHOLE_AUDIT_EVERY_SECONDS * SECOND_MS:
+                whole_ms = now_ms
+                await self._unbroken(self._whole_audit)
+            await asyncio.sleep(AUDIT_EVERY_SECONDS)
+
+    async def _unbroken(self, look: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await look()
+        except DatabaseDown as down:
+            self._note("database", down.message)
+        except Exception:  # whoever watches over the money must not stop watching because one figure could not be made
+            log.exception("vitals.round_broke")
+
+    async def _figures_and_news(self) -> None:
         await self._db.read(self._figures)
         await self._count()
+
+    async def _quick_look(self) -> None:
+        """The figures that need every account come with the audit that does, and no oftener."""
+        balances, checks = await self._db.read_slowly(_balances_and_checks)
+        for kind, balance_msat in balances.items():
+            self._metrics.balance(kind, balance_msat)
+        await self._judge(checks, whole=False)
+        await self._reconcile()
+
+    async def _whole_audit(self) -> None:
+        await self._judge(await self._db.read_slowly(all_checks), whole=True)
 
     def loop_died(self, name: str) -> None:
         """A part of the house that should always run does not run any more: only a restart brings it back."""
@@ -168,8 +188,6 @@ class Vitals:
         self._metrics.part(name, up=trouble is None)
 
     def _figures(self, tx: Tx) -> None:
-        for kind, balance_msat in balances_by_kind(tx).items():
-            self._metrics.balance(kind, balance_msat)
         counts = {0: 0, 1: 0}
         for row in tasks.waiting(tx):
             counts[row["parked"]] += row["n"]
@@ -206,17 +224,21 @@ class Vitals:
             self._metrics.breach()
             log.critical("vitals.wallet_holds_too_little", missing_msat=found.missing.value)
 
-    async def _audit(self, checks: Callable[[Tx], list[Check]]) -> None:
+    async def _judge(self, checks: Sequence[Check], *, whole: bool) -> None:
         """If the books do not close, nothing more leaves the house until a person has looked."""
-        broken = [check for check in await self._db.read(checks) if not check.holds]
+        broken = [check for check in checks if not check.holds]
         # Only the whole audit can give the all-clear: a quick one that finds nothing does not unsay what the whole one found.
-        self.books_close = not broken and (self.books_close or checks is all_checks)
+        self.books_close = not broken and (self.books_close or whole)
         for check in broken:
             self._metrics.breach()
             log.critical("vitals.books_do_not_close", check=check.name, found=check.found)
         if broken:
             reason = f"the books do not close: {broken[0].name}"
             await self._db.write(lightning_store.trip, payouts.BREAKER, reason, self._clock.now_ms())
+
+
+def _balances_and_checks(tx: Tx) -> tuple[dict[str, int], list[Check]]:
+    return balances_by_kind(tx), quick_audit(tx)
 
 
 def _nothing(tx: Tx) -> None:

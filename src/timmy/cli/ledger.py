@@ -75,7 +75,7 @@ def verify(json: Annotated[bool, typer.Option("--json", help="For programs.")] =
 
 async def read_books(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
     async with open_books(settings) as db:
-        return await db.read(both)
+        return await db.read_slowly(both)
 
 
 def both(tx: Tx) -> tuple[list[AccountLine], list[Check]]:

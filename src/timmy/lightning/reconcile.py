@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from timmy.clock import Clock
-from timmy.db import Database, Row, Tx
+from timmy.db import Database, Tx
 from timmy.ledger import Code, Move, chart, commit
 from timmy.lightning import payouts, store
 from timmy.lightning.wallets.protocol import Wallet
@@ -90,9 +90,8 @@ class Reconciler:
 
 
 def standing(tx: Tx) -> Standing:
-    rows: list[Row] = store.payouts_in(tx, ["planned"], 1_000_000)
     row = store.lightning_account(tx)
-    leaving = sum(payout["amount_msat"] + payout["fee_limit_msat"] for payout in rows) + store.fees_not_told(tx)
+    leaving = store.leaving(tx) + store.fees_not_told(tx)
     return Standing(Msats(max(0, -row["balance_msat"])), Msats(leaving), bool(row["opened"]))
 
 

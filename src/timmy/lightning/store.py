@@ -183,6 +183,14 @@ def obligations_open(tx: Tx, limit: int) -> list[Row]:
     )
 
 
+def leaving(tx: Tx) -> int:
+    """The most that planned payouts may take out of the wallet, their fees included."""
+    row = tx.one("SELECT CAST(COALESCE(SUM(amount_msat + fee_limit_msat), 0) AS BIGINT) AS msat FROM payouts WHERE state = 'planned'")
+    assert row is not None, "an aggregate has a row"
+    msat: int = row["msat"]
+    return msat
+
+
 def fees_not_told(tx: Tx) -> int:
     """The most that the fees of payouts may be whose wallet did not say what they cost."""
     row = tx.one(
