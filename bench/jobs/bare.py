@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import uvloop
+
 from bench.stopwatch import Stopwatch, closed_loop, wait_for_go, wait_to_leave
 from timmy import events, logs, tasks
 from timmy.app.garbage import look_for_it_rarely
@@ -73,4 +75,5 @@ async def main(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as `timmy serve` does
+        runner.run(main(json.loads(sys.argv[1])))

@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Any
 
+import uvloop
+
 from bench.jobs.instant import InstantModel, InstantWallet
 from bench.stopwatch import Stopwatch, wait_for_go, wait_to_leave
 from timmy import logs
@@ -120,4 +122,5 @@ async def main(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as `timmy serve` does
+        runner.run(main(json.loads(sys.argv[1])))

@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 
 import typer
+import uvloop
 
 from timmy import __version__, logs
 from timmy.app import build
@@ -36,7 +37,8 @@ def serve() -> None:
     logs.configure(level=settings.log_level, style=settings.log_format, secrets=settings.secrets())
     listener = listen(settings.host, settings.port)
     try:
-        asyncio.run(keep_open(at_its_port(settings, listener), listener))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(keep_open(at_its_port(settings, listener), listener))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     finally:
