@@ -160,6 +160,12 @@ async def test_a_customer_who_polls_costs_one_look_a_second(till: Till) -> None:
     assert till.faults.calls["lookup_invoice"] == 2
 
 
+async def test_many_customers_who_poll_at_once_cost_one_look(till: Till) -> None:
+    invoice = await till.invoice()
+    await asyncio.gather(*(till.receiving.hint(invoice.payment_hash) for _ in range(20)))
+    assert till.faults.calls["lookup_invoice"] == 1
+
+
 # found out --------------------------------------------------------------------------------------------
 
 

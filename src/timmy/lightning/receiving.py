@@ -26,6 +26,7 @@ LATE_LOOK_MS = 600_000
 LATE_LOOKS_END_MS = 7 * 24 * 3600 * SECOND_MS
 NEVER_MS = 10**13
 GLANCE_MS = 1_000  # a customer's poll looks at the wallet at most this often per invoice
+GLANCES_KEPT_MAX = 10_000
 LISTEN_AGAIN_MAX_SECONDS = 30
 
 OnLapsed = Mapping[str, Callable[[Tx, Invoice, int], None]]
@@ -76,18 +77,25 @@ class Receiving:
         """Somebody says that this hash may have been paid (a webhook, a customer who polls). Believed by nobody, checked at the wallet;
         hashes that are not ours, or were looked at a moment ago, cost no look-up."""
         now_ms = self._clock.now_ms()
-        if now_ms - self._glanced.get(payment_hash, 0) < GLANCE_MS:
+        if self._glanced_lately(payment_hash, now_ms):
             return
         invoice = await self._db.read(invoices.find, payment_hash)
-        if invoice is None or invoice.state == "settled":
+        # Asked again: whoever came while we were reading is here too, and between this line and the note nobody else gets in.
+        if invoice is None or invoice.state == "settled" or self._glanced_lately(payment_hash, now_ms):
             return
-        if len(self._glanced) > 10_000:
-            self._glanced.clear()
-        self._glanced[payment_hash] = now_ms
+        self._note_glance(payment_hash, now_ms)
         try:
             await self.look(payment_hash)
         except WalletDown:
             log.info("lightning.hint_unanswered")  # the sweep will find it
+
+    def _glanced_lately(self, payment_hash: str, now_ms: int) -> bool:
+        return now_ms - self._glanced.get(payment_hash, 0) < GLANCE_MS
+
+    def _note_glance(self, payment_hash: str, now_ms: int) -> None:
+        if len(self._glanced) >= GLANCES_KEPT_MAX:
+            self._glanced = {hash: at_ms for hash, at_ms in self._glanced.items() if now_ms - at_ms < GLANCE_MS}
+        self._glanced[payment_hash] = now_ms
 
     async def listen(self) -> None:
         """Until cancelled: what the wallet pushes. When it ends or breaks, listen again; what was missed, the sweep finds."""
