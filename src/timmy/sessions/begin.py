@@ -123,19 +123,14 @@ class _Purses:
         self._left = hold_still(tx, {account for beginning in beginnings for account in _accounts(beginning)})
         self._sessions = store.find_all(tx, {beginning.session_id for beginning in beginnings})
         self._balances = balances(tx, self._sessions)
-        self._fill_new_limits(tx, [budget for beginning in beginnings for budget in beginning.budgets])
+        self._left |= new_limits(tx, [budget for beginning in beginnings for budget in beginning.budgets])
         if chart.POOL in self._left and generosity_store.is_frozen(tx):
             self._left[chart.POOL] = NOTHING
 
-    def _fill_new_limits(self, tx: Tx, budgets: Sequence[Budget]) -> None:
-        """A caveat that is used for the first time has all of its purse, which is not in the books yet."""
-        if budgets:
-            known = ledger_store.transfers(tx, {grant_id(budget) for budget in budgets})
-            self._left |= {purse_of(budget): budget.most for budget in budgets if grant_id(budget) not in known}
-
     def take(self, beginning: Beginning) -> Holding:
         """All that the request needs, or a refusal and nothing."""
-        self._check_open(self._sessions[beginning.session_id], beginning.at_ms)
+        session = self._sessions[beginning.session_id]
+        check_open(session, Msats(self._balances[session["id"]][0]), beginning.at_ms, self._terms)
         gift, given = beginning.gift, NOTHING
         if gift is not None:
             given = min(beginning.most, self._left[chart.POOL], self._left[gift.allowance])
@@ -156,14 +151,23 @@ class _Purses:
             self._left[gift.allowance] -= given
         return Holding(beginning.request_id, beginning.session_id, held, gift if given else None, given, len(limits))
 
-    def _check_open(self, row: Row, at_ms: int) -> None:
-        if row["opened_at_ms"] is None:
-            raise NotOpenYet("The session waits for its deposit. Pay its invoice first.")
-        if row["closed_at_ms"] is not None or at_ms >= row["used_at_ms"] + self._terms.ttl_ms:
-            raise SessionEnded("The session has ended. What is left of it can be paid out; for new work, open another one.")
-        least, balance_msat = self._terms.minimum_balance.msats, self._balances[row["id"]][0]
-        if balance_msat < least.value:  # paused
-            raise too_little(least, Msats(balance_msat), self._terms)
+
+def new_limits(tx: Tx, budgets: Sequence[Budget]) -> dict[str, Msats]:
+    """A caveat that is used for the first time has all of its purse, which is not in the books yet."""
+    if not budgets:
+        return {}
+    known = ledger_store.transfers(tx, {grant_id(budget) for budget in budgets})
+    return {purse_of(budget): budget.most for budget in budgets if grant_id(budget) not in known}
+
+
+def check_open(session: Row, balance: Msats, at_ms: int, terms: Terms) -> None:
+    """That it can be spent from. NotOpenYet, SessionEnded, InsufficientBalance."""
+    if session["opened_at_ms"] is None:
+        raise NotOpenYet("The session waits for its deposit. Pay its invoice first.")
+    if session["closed_at_ms"] is not None or at_ms >= session["used_at_ms"] + terms.ttl_ms:
+        raise SessionEnded("The session has ended. What is left of it can be paid out; for new work, open another one.")
+    if balance < terms.minimum_balance.msats:  # paused
+        raise too_little(terms.minimum_balance.msats, balance, terms)
 
 
 def _accounts(beginning: Beginning) -> set[str]:

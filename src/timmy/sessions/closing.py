@@ -22,7 +22,7 @@ from timmy.lightning.payouts import NothingOwed, Payout, PayoutInProgress
 from timmy.lightning.wallets.protocol import NewInvoice
 from timmy.money import Sats
 from timmy.sessions import store
-from timmy.sessions.flow import balance_news
+from timmy.sessions.flow import balance_news, balances
 from timmy.sessions.refusals import NotOpenYet, RequestsRunning, SessionEnded, TopupPending
 
 
@@ -95,7 +95,7 @@ def close(tx: Tx, closing: Closing) -> Payout:
     row = store.find_all(tx, [id])[id]
     if row["opened_at_ms"] is None:
         raise NotOpenYet("The session waits for its deposit: there is nothing to pay out.")
-    if store.count_running(tx, id):
+    if store.count_running(tx, id) or balances(tx, [id])[id][1]:  # what is reserved belongs to work that another room does from it
         raise RequestsRunning("Requests of this session are being worked on. Close it when they have ended.")
     closes = store.mark_closed(tx, id, closing.at_ms)
     if closes:

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from timmy import events, idempotency
 from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, Tx
+from timmy.errors import Refusal
 from timmy.idempotency import Key
 from timmy.identity import macaroons
-from timmy.identity.caveats import NotAllowed, Use, check
-from timmy.identity.macaroons import Macaroon
+from timmy.identity.caveats import NotAllowed, Use
 from timmy.ids import RandomBytes, new_id
 from timmy.ledger import chart
 from timmy.lightning import LnurlClient, bolt11, invoices, payouts
@@ -27,6 +27,7 @@ from timmy.sessions.closing import Closing, Topup
 from timmy.sessions.finish import request_view
 from timmy.sessions.flow import DEPOSIT, OPEN, TOPUP, Opening, balances
 from timmy.sessions.keys import RootKeys
+from timmy.sessions.permits import Brought, permits
 from timmy.sessions.protocol import (
     Destination,
     InvoiceView,
@@ -39,7 +40,7 @@ from timmy.sessions.protocol import (
     ToInvoice,
     ToLightningAddress,
 )
-from timmy.sessions.refusals import AmountOutOfBounds, MacaroonUnknown, NotOpenYet, RequestNotFound, SessionEnded, SessionNotFound
+from timmy.sessions.refusals import AmountOutOfBounds, NotOpenYet, RequestNotFound, SessionEnded, SessionNotFound
 from timmy.sessions.running import Running
 from timmy.sessions.terms import Terms
 from timmy.sessions.views import invoice_view, load_all, new_view, tiers_of
@@ -160,17 +161,13 @@ class Sessions:
 
     async def authorize(self, macaroon: str, use: Use, *, session_id: str | None = None) -> Permit:
         """See SessionsDesk.authorize."""
-        return await self._db.read(self._authorize, macaroons.decode(macaroon), use, session_id)
-
-    def _authorize(self, tx: Tx, macaroon: Macaroon, use: Use, session_id: str | None) -> Permit:
-        root_key = self.keys.that_signed(tx, macaroon)
-        row = store.of_identifier(tx, macaroon.identifier.hex())
-        if root_key is None or row is None:  # one answer for both, after the same work: which it was is nobody's business
-            raise MacaroonUnknown("This macaroon was not made here, or it was changed, or its key has been retired. Copy it again, whole.")
-        if session_id is not None and not hmac.compare_digest(session_id.encode(), row["id"].encode()):
+        permit = await self._db.read_grouped(self._authorize_together, Brought(macaroons.decode(macaroon), use))
+        if session_id is not None and not hmac.compare_digest(session_id.encode(), permit.session_id.encode()):
             raise NotAllowed("The macaroon belongs to another session.")
-        grant = check(macaroon, root_key, use)
-        return Permit(row["id"], row["pubkey"], tiers_of(tx, [row["pubkey"]], self._terms, use.now_ms)[row["pubkey"]], grant)
+        return permit
+
+    def _authorize_together(self, tx: Tx, brought: Sequence[Brought]) -> list[Permit | Refusal]:
+        return permits(tx, brought, self._terms)
 
     async def request(self, permit: Permit, text: str, *, key: Key | None = None) -> RequestView:
         """See SessionsDesk.request."""

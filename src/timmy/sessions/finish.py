@@ -7,7 +7,7 @@ last heard of: everything is returned. Both come through here, and the guarded r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -96,7 +96,7 @@ def _settled(ending: Ending, row: Row) -> _Settled:
 
 
 def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms, at_ms: int) -> None:
-    units = [each.holding.settle(each.ending.charged, _share(each.debited, terms)) for each in settled]
+    units = [each.holding.settle(each.ending.charged, pool_share(each.debited, terms)) for each in settled]
     for refusal in commit_all(tx, at_ms, units):
         if refusal is not None:
             raise Breach("what a request held was not there when it ended") from refusal
@@ -108,7 +108,7 @@ def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms, at_ms: int) -> Non
     events.append(tx, at_ms, list(_news(settled, left, terms)))
 
 
-def _share(debited: Msats, terms: Terms) -> Msats:
+def pool_share(debited: Msats, terms: Terms) -> Msats:
     """The pool's part of what a customer pays."""
     return Msats(debited.value * terms.pool_credit_bp // WHOLE_BP)
 
@@ -130,16 +130,21 @@ def _lessons(settled: Sequence[_Settled]) -> Iterator[trust.Change]:
 
 
 def _news(settled: Sequence[_Settled], left: dict[str, tuple[int, int]], terms: Terms) -> Iterator[NewEvent]:
-    least_msat = terms.minimum_balance.msats.value
     spent: dict[str, int] = {}
     for each in settled:
         id = each.holding.session_id
         body = {"reason": "request", "requestId": each.holding.request_id, "state": each.ending.state.value}
         yield NewEvent(id, "balance", {"balanceMsat": left[id][0], **body, "debitedMsat": each.debited.value})
         spent[id] = spent.get(id, 0) + each.debited.value
+    yield from paused(spent, left, terms)
+
+
+def paused(spent: Mapping[str, int], left: Mapping[str, tuple[int, int]], terms: Terms) -> Iterator[NewEvent]:
+    """The sessions that have come below the minimum by this. `spent`, in millisats, by session."""
+    least_msat = terms.minimum_balance.msats.value
     for id, spent_msat in spent.items():
         if left[id][0] < least_msat <= left[id][0] + spent_msat:
-            yield NewEvent(id, "state")  # paused
+            yield NewEvent(id, "state")
 
 
 def _ended(each: _Settled, left_msat: int, at_ms: int) -> Row:

@@ -53,11 +53,15 @@ class RootKeys:
         return lambda identifier: mint(newest, bytes.fromhex(identifier), self._location, CAVEATS).encode()
 
     @staticmethod
-    def that_signed(tx: Tx, macaroon: Macaroon) -> bytes | None:
-        """The root key that this macaroon was minted with. All are tried, whichever fits, so that the time says nothing."""
-        found = None
-        for row in identity_store.root_keys(tx) or [{"secret": NOBODYS_KEY.hex()}]:
-            key = bytes.fromhex(row["secret"])
-            if macaroon.is_signed_with(key):
-                found = key
-        return None if found == NOBODYS_KEY else found
+    def that_sign(tx: Tx) -> list[bytes]:
+        """The root keys that verify now."""
+        return [bytes.fromhex(row["secret"]) for row in identity_store.root_keys(tx)] or [NOBODYS_KEY]
+
+
+def signer_of(macaroon: Macaroon, keys: list[bytes]) -> bytes | None:
+    """The root key that this macaroon was minted with. All are tried, whichever fits, so that the time says nothing."""
+    found = None
+    for key in keys:
+        if macaroon.is_signed_with(key):
+            found = key
+    return None if found == NOBODYS_KEY else found

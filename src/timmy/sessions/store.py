@@ -22,8 +22,9 @@ def find_all(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
     return {row["id"]: row for row in tx.all("SELECT * FROM sessions WHERE id IN :ids", ids=sorted(ids))}
 
 
-def of_identifier(tx: Tx, identifier: str) -> Row | None:
-    return tx.one("SELECT * FROM sessions WHERE identifier = :identifier", identifier=identifier)
+def of_identifiers(tx: Tx, identifiers: Collection[str]) -> dict[str, Row]:
+    rows = tx.all("SELECT * FROM sessions WHERE identifier IN :identifiers", identifiers=sorted(identifiers))
+    return {row["identifier"]: row for row in rows}
 
 
 def mark_opened(tx: Tx, rows: Sequence[Row]) -> set[str]:
