@@ -5,3 +5,9 @@ CREATE INDEX payouts_fee_not_told ON payouts (fee_limit_msat) WHERE state = 'sen
 CREATE INDEX transfers_pool_credit ON transfers (amount_msat) WHERE code = 'pool_credit' AND kind = 'move';
 DROP INDEX grants_day;
 CREATE INDEX grants_day ON grants (day, tier, absorbed_msat);
+
+ALTER TABLE payouts ADD COLUMN place TEXT;     -- SHA-256 of the address that it goes to; NULL: an invoice that was given as such
+ALTER TABLE payouts ADD COLUMN approved TEXT;  -- who let it exceed the limits, and why; NULL: nobody
+
+-- Old keys are found to be removed.
+CREATE INDEX idempotency_created_at ON idempotency (created_at_ms);
