@@ -85,7 +85,7 @@ def recomputed(tx: Tx) -> list[Row]:
                    UNION ALL
                    SELECT DISTINCT t.account, -1, 0, 0
                      FROM (SELECT debit AS account FROM transfers UNION SELECT credit FROM transfers) AS t
-                    WHERE t.account NOT IN (SELECT id FROM accounts)) AS a
+                    WHERE NOT EXISTS (SELECT 1 FROM accounts AS k WHERE k.id = t.account)) AS a
              LEFT JOIN (SELECT s.account, CAST(SUM(s.amount_msat) AS BIGINT) AS balance_msat
                           FROM (SELECT credit AS account, amount_msat FROM transfers WHERE kind IN ('move', 'post')
                                 UNION ALL
