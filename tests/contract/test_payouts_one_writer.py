@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.contract.payout_counter import OWED, TERMS, Counter, counter
 
 from timmy.db import Tx, open_database
-from timmy.idempotency import Key
+from timmy.idempotency import Key, KeyReused
 from timmy.ledger import chart
 from timmy.lightning import Payout, payouts
 from timmy.lightning.paying import RESEND_AFTER_MS
@@ -64,21 +65,78 @@ async def test_a_worker_that_was_paused_before_it_could_send_sends_nothing_new(c
 # addresses --------------------------------------------------------------------------------------------
 
 
-async def test_an_address_is_asked_once_while_its_payout_is_on_its_way(counter: Counter) -> None:
+async def to(counter: Counter, address: str, **more: Any) -> Payout:
+    return await counter.paying.to_address(chart.owed("job_1"), "job_1", address, destination="lightning_address", **more)
+
+
+async def test_an_address_is_asked_once_while_its_payout_is_on_its_way_and_when_it_has_arrived(counter: Counter) -> None:
     await counter.owe()
     counter.faults.next("pay_invoice", HeldFor(looks=3))
-    first = await counter.paying.to_address(chart.owed("job_1"), "job_1", "me@example.com", destination="lightning_address")
+    first = await to(counter, "me@example.com")
     await counter.work()
-    again = await counter.paying.to_address(chart.owed("job_1"), "job_1", "me@example.com", destination="lightning_address")
-    assert again.id == first.id
-    assert counter.address.asked == 1
-    with pytest.raises(PayoutInProgress):
-        await counter.paying.to_address(chart.owed("job_1"), "job_1", "lnurl1…", destination="lnurl")
+    assert (await to(counter, "lightning:ME@Example.com")).id == first.id, "the same place, however it is written"
     for _ in range(5):
         await counter.work(seconds=60)
-    with pytest.raises(NothingOwed):
-        await counter.paying.to_address(chart.owed("job_1"), "job_1", "me@example.com", destination="lightning_address")
+    again = await to(counter, "me@example.com")
+    assert (again.id, again.state) == (first.id, "sent")
+    assert counter.address.asked == 1
+    assert isinstance(await counter.refused(await counter.invoice()), NothingOwed)
     assert await counter.received() == OWED
+
+
+@pytest.mark.fault("B03", "D09")
+async def test_while_a_refund_goes_to_one_address_another_is_refused(counter: Counter) -> None:
+    await counter.owe()
+    counter.faults.next("pay_invoice", HeldFor(looks=3))
+    first = await to(counter, "me@example.com")
+    for state in ("planned", "tried"):
+        for other in ("me@example.org", "you@example.com", "lnurlp://example.com/me"):
+            with pytest.raises(PayoutInProgress):
+                await to(counter, other)
+        with pytest.raises(PayoutInProgress):
+            await to(counter, "you@example.com", key=Key(state, "c" * 64))
+        assert isinstance(await counter.refused(await counter.invoice()), PayoutInProgress)
+        await counter.work()
+    assert counter.address.asked == 1
+    assert (await counter.payout()).id == first.id
+
+
+@pytest.mark.fault("B03")
+async def test_many_who_ask_at_once_for_one_address_have_one_refund_and_the_others_are_told(counter: Counter) -> None:
+    await counter.owe()
+    asked = [to(counter, "me@example.com" if n % 2 else "you@example.com") for n in range(12)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    paid = {outcome.id for outcome in outcomes if isinstance(outcome, Payout)}
+    assert len(paid) == 1
+    places = {n % 2 for n, outcome in enumerate(outcomes) if isinstance(outcome, Payout)}
+    assert len(places) == 1, "one of the two addresses"
+    assert sum(isinstance(outcome, PayoutInProgress) for outcome in outcomes) == 6, "and those of the other are all told so"
+    await counter.work()
+    assert await counter.received() == OWED
+
+
+async def test_more_that_comes_to_be_owed_goes_to_the_same_address_again(counter: Counter) -> None:
+    await counter.owe()
+    first = await to(counter, "me@example.com")
+    await counter.work()
+    await counter.owe()
+    second = await to(counter, "me@example.com")
+    await counter.work()
+    assert first.id != second.id
+    assert (await counter.payout()).state == "sent"
+
+
+@pytest.mark.fault("B07")
+async def test_a_key_belongs_to_the_refund_that_it_was_answered_with(counter: Counter) -> None:
+    """Also where that one had been begun without it."""
+    await counter.owe()
+    counter.faults.next("pay_invoice", HeldFor(looks=9))
+    first = await to(counter, "me@example.com")
+    assert (await to(counter, "me@example.com", key=Key("k", "a" * 64))).id == first.id
+    with pytest.raises(KeyReused):
+        await to(counter, "you@example.com", key=Key("k", "b" * 64))
+    with pytest.raises(KeyReused):
+        await to(counter, "me@example.com", key=Key("k", "b" * 64))
 
 
 async def test_a_key_finds_the_payout_that_it_began_whatever_became_of_it(counter: Counter) -> None:

@@ -311,10 +311,14 @@ async def test_a_session_is_closed_to_a_lightning_address(house: House) -> None:
     for _ in range(2):  # asked again, it is the same payout
         closed = await house.sessions.close(permit, to)
         assert (closed.refund.owed, closed.refund.destination) == (DEPOSIT, "lightning_address")
+    other = ToLightningAddress("bob@example.com")
+    await house.refused(house.sessions.close(permit, other), PayoutInProgress)
     await house.worker.run_due()
     assert house.address.asked == [("alice@example.com", DEPOSIT.msats)]
     assert (await house.sessions.view(view.id)).refund.paid == DEPOSIT
-    await house.refused(house.sessions.close(permit, to), NothingOwed)
+    assert (await house.sessions.close(permit, to)).refund.paid == DEPOSIT
+    await house.refused(house.sessions.close(permit, other), NothingOwed)
+    assert len(house.address.asked) == 1
 
 
 @pytest.mark.fault("E06")

@@ -112,6 +112,25 @@ def parse_lnurl(text: str) -> str:
         raise LnurlMalformed("The LNURL holds no address of a page. Copy it again from your wallet.") from None
 
 
+def url_of(destination: str) -> str:
+    """The page behind a Lightning address (LUD-16) or an LNURL. Raises LightningAddressMalformed, LnurlMalformed."""
+    address = _address(destination)
+    if address is not None:
+        name, host = address
+        scheme = "http" if _is_loopback_host(_host_of(host)) else "https"
+        return f"{scheme}://{host}/.well-known/lnurlp/{name}"
+    if "@" in destination:
+        raise LightningAddressMalformed("A Lightning address looks like `name@example.com`.")
+    return parse_lnurl(destination)
+
+
+def place_of(destination: str) -> str:
+    """What tells one place from another, however it is written: a digest, so that a list of payouts does not tell where people are.
+
+    Raises like `url_of`."""
+    return hashlib.sha256(url_of(destination).encode()).hexdigest()
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the open internet: the only place where a stranger's name may send us."""
     try:
@@ -140,7 +159,7 @@ class LnurlClient:
         Network and expiry are not looked at: `check_refund_invoice` does that for every invoice. A comment is sent where it is taken, and
         left out otherwise. Raises LnurlRefused (another destination or amount would work) and DestinationDown (later may work).
         """
-        url = self._first_url(destination)
+        url = self._guarded(url_of(destination))
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 offer = await self._get(url)
@@ -151,16 +170,6 @@ class LnurlClient:
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
-
-    def _first_url(self, destination: str) -> URL:
-        address = _address(destination)
-        if address is not None:
-            name, host = address
-            scheme = "http" if _is_loopback_host(_host_of(host)) else "https"
-            return self._guarded(f"{scheme}://{host}/.well-known/lnurlp/{name}")
-        if "@" in destination:
-            raise LightningAddressMalformed("A Lightning address looks like `name@example.com`.")
-        return self._guarded(parse_lnurl(destination))
 
     async def _take(self, offer: dict[str, object], amount: Msats, comment: str | None) -> str:
         """LUD-06, steps 3 to 8: from the offer to the invoice."""

@@ -13,8 +13,8 @@ from timmy.idempotency import Key
 from timmy.ids import RandomBytes, new_id
 from timmy.ledger.commit import available
 from timmy.lightning import bolt11, payouts
-from timmy.lightning.lnurl import LnurlClient
-from timmy.lightning.payouts import LOOKS_BEFORE_FAILED, NothingOwed, OnEnded, Payout, PayoutInProgress, Terms
+from timmy.lightning.lnurl import LnurlClient, place_of
+from timmy.lightning.payouts import LOOKS_BEFORE_FAILED, NothingOwed, OnEnded, Payout, Terms
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet
 from timmy.tasks import AskAgainLater, Bell, Task
 
@@ -48,7 +48,14 @@ class Paying:
         self._on_ended = on_ended
 
     async def to_invoice(
-        self, obligation: str, subject: str, payment_request: str, *, destination: str = "invoice", key: Key | None = None
+        self,
+        obligation: str,
+        subject: str,
+        payment_request: str,
+        *,
+        destination: str = "invoice",
+        key: Key | None = None,
+        place: str | None = None,
     ) -> Payout:
         """Plan to pay what is owed to this invoice. Raises the refusals of `payouts.plan`."""
         invoice = bolt11.decode(payment_request)
@@ -62,6 +69,7 @@ class Paying:
             terms=self._terms,
             at_ms=self._clock.now_ms(),
             key=key,
+            place=place,
         )
         self._bell.ring()
         return payout
@@ -69,21 +77,18 @@ class Paying:
     async def to_address(self, obligation: str, subject: str, text: str, *, destination: str, key: Key | None = None) -> Payout:
         """Ask a Lightning address or an LNURL for an invoice of exactly what is owed, and plan to pay that.
 
-        Raises the refusals and outages of lnurl.py and of `payouts.plan`. While a payout is on its way, that one is the answer if it goes
-        the same way: asked for again, an address gives a new invoice each time, and the sats must leave once."""
-        earlier = await self._db.read(payouts.keyed, key)
+        Raises the refusals and outages of lnurl.py and of `payouts.plan`. Asked for again, the same address is the same refund: it would
+        give a new invoice each time, and the sats must leave once."""
+        place = place_of(text)
+        earlier = await self._db.write(payouts.same_refund, obligation, place, key, self._clock.now_ms())
         if earlier is not None:
             return earlier
-        state = await self._db.read(payouts.obligation, obligation)
-        if state.live is not None:
-            if state.live.destination == destination:
-                return state.live
-            raise PayoutInProgress("A refund is on its way. Wait until it has arrived or failed.")
         amount = (await self._db.read(available, obligation)).floor_sats().msats
         if not amount:
+            state = await self._db.read(payouts.obligation, obligation)
             raise NothingOwed("The refund was paid already." if state.paid else "Nothing is owed here.")
         invoice = await self._lnurl.fetch_invoice(text, amount)
-        return await self.to_invoice(obligation, subject, invoice, destination=destination, key=key)
+        return await self.to_invoice(obligation, subject, invoice, destination=destination, key=key, place=place)
 
     async def pay(self, task: Task) -> None:
         """Handler of a planned payout. Ends with the payout sent or failed; in between it raises AskAgainLater, for as long as it takes."""

@@ -28,7 +28,7 @@ from timmy.errors import Refusal
 from timmy.events import NewEvent
 from timmy.idempotency import Key
 from timmy.ledger import Code, InsufficientFunds, Move, chart, commit
-from timmy.ledger.commit import available, available_all
+from timmy.ledger.commit import available, available_all, hold_still
 from timmy.lightning import bolt11, store
 from timmy.lightning.wallets.protocol import Network, Succeeded
 from timmy.money import Msats, Sats
@@ -108,6 +108,8 @@ class Payout:
     tried_at_ms: int | None
     said_failed: int
     trouble: str | None
+    place: str | None = None  # `lnurl.place_of` the address that it goes to; None: an invoice that was given as such
+    approved: str | None = None  # who let it exceed the limits, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,35 +139,65 @@ def plan(
     terms: Terms,
     at_ms: int,
     key: Key | None = None,
+    place: str | None = None,
 ) -> Payout:
-    """Set what is owed aside for this invoice, and write down that it is to be paid. The same invoice again is the same payout.
+    """Set what is owed aside for this invoice, and write down that it is to be paid. The same invoice again is the same payout, and so is
+    another invoice of the same `place` while the first is on its way.
 
     Raises the refusals of bolt11.check_refund_invoice, NothingOwed, PayoutInProgress, InvoiceUsed, InvoiceIsOurs, TooManyPayouts,
     KeyReused."""
     earlier_by_key = keyed(tx, key)
     if earlier_by_key is not None:
         return earlier_by_key
+    hold_still(tx, {obligation})  # of two who ask at once, the second sees what the first has planned
     known = store.payout_of_hash(tx, invoice.payment_hash)
     if known is not None:
         if known["obligation"] == obligation and known["state"] != "failed":
-            if key is not None:
-                idempotency.bind(tx, VERB, key, known["id"], at_ms)
-            return payout_of(known)
+            return _bound(tx, key, payout_of(known), at_ms)
         raise InvoiceUsed("That invoice was used for a payout before. Make a new one in your wallet.")
     if store.invoice_of_hash(tx, invoice.payment_hash) is not None:
         raise InvoiceIsOurs("That invoice was made by this server; it cannot pay itself. Make one in your own wallet.")
     earlier = store.payouts_of(tx, [obligation])
-    if any(row["state"] == "planned" for row in earlier):
-        raise PayoutInProgress("A refund to another invoice is on its way. Wait until it has arrived or failed.")
+    live = _live_to(place, [payout_of(row) for row in earlier])
+    if live is not None:
+        return _bound(tx, key, live, at_ms)
     amount = available(tx, obligation).floor_sats().msats
     if not amount:
         raise NothingOwed("The refund was paid already." if any(row["state"] == "sent" for row in earlier) else "Nothing is owed here.")
     _check_terms(invoice, amount, terms, len(earlier), at_ms)
     payout = Payout(
         id, obligation, subject, invoice.payment_hash, invoice.payment_request, amount, terms.fee_limit(amount),
-        destination, "planned", 0, None, 0, None,
+        destination, "planned", 0, None, 0, None, place,
     )  # fmt: skip
     _write_plan(tx, payout, at_ms)
+    return _bound(tx, key, payout, at_ms)
+
+
+def same_refund(tx: Tx, obligation: str, place: str, key: Key | None, at_ms: int) -> Payout | None:
+    """The payout that this very refund is already: begun with this key, on its way to this place, or arrived there with nothing owed
+    since. It is looked for before the place is asked for an invoice, because asked again it gives another one each time.
+
+    Raises PayoutInProgress where one is on its way elsewhere, KeyReused."""
+    earlier = keyed(tx, key)
+    if earlier is not None:
+        return earlier
+    known = [payout_of(row) for row in store.payouts_of(tx, [obligation])]
+    found = _live_to(place, known)
+    if found is None and known and (known[-1].state, known[-1].place) == ("sent", place) and not available(tx, obligation).floor_sats():
+        found = known[-1]
+    return _bound(tx, key, found, at_ms) if found is not None else None
+
+
+def _live_to(place: str | None, payouts: Sequence[Payout]) -> Payout | None:
+    """The one that is on its way to this place. Raises PayoutInProgress if it goes elsewhere."""
+    live = next((payout for payout in payouts if payout.state == "planned"), None)
+    if live is not None and (place is None or live.place != place):
+        raise PayoutInProgress("A refund to another place is on its way. Wait until it has arrived or failed.")
+    return live
+
+
+def _bound(tx: Tx, key: Key | None, payout: Payout, at_ms: int) -> Payout:
+    """The answer, which this key has from now on."""
     if key is not None:
         idempotency.bind(tx, VERB, key, payout.id, at_ms)
     return payout
@@ -205,6 +237,8 @@ def _write_plan(tx: Tx, payout: Payout, at_ms: int) -> None:
         "amount_msat": payout.amount.value,
         "fee_limit_msat": payout.fee_limit.value,
         "destination": payout.destination,
+        "place": payout.place,
+        "approved": payout.approved,
         "planned_at_ms": at_ms,
     }
     if not store.insert_payout(tx, row):
@@ -327,5 +361,5 @@ def payout_of(row: Row) -> Payout:
     return Payout(
         row["id"], row["obligation"], row["subject"], row["payment_hash"], row["payment_request"], Msats(row["amount_msat"]),
         Msats(row["fee_limit_msat"]), row["destination"], row["state"], row["tries"], row["tried_at_ms"], row["said_failed"],
-        row["trouble"],
+        row["trouble"], row["place"], row["approved"],
     )  # fmt: skip

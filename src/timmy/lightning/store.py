@@ -99,9 +99,9 @@ def insert_payout(tx: Tx, row: Row) -> bool:
     return bool(
         tx.run(
             """INSERT INTO payouts (id, obligation, subject, payment_hash, payment_request, amount_msat, fee_limit_msat,
-                                    destination, state, planned_at_ms)
+                                    destination, place, approved, state, planned_at_ms)
                VALUES (:id, :obligation, :subject, :payment_hash, :payment_request, :amount_msat, :fee_limit_msat,
-                       :destination, 'planned', :planned_at_ms)
+                       :destination, :place, :approved, 'planned', :planned_at_ms)
                ON CONFLICT DO NOTHING""",
             **row,
         )

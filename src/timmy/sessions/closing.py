@@ -18,7 +18,7 @@ from timmy.ledger import Code, MoveAll, chart, commit
 from timmy.ledger.commit import available_all, hold_still
 from timmy.lightning import bolt11, invoices, payouts
 from timmy.lightning.invoices import Invoice
-from timmy.lightning.payouts import NothingOwed, Payout, PayoutInProgress
+from timmy.lightning.payouts import NothingOwed, Payout
 from timmy.lightning.wallets.protocol import NewInvoice
 from timmy.money import Sats
 from timmy.sessions import store
@@ -39,7 +39,7 @@ class Topup:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A session is about to be closed, and paid out to this invoice."""
+    """A session is about to be closed, and paid out to this invoice. `place`: the address that gave it, if one did."""
 
     session_id: str
     payout_id: str
@@ -48,6 +48,7 @@ class Closing:
     terms: payouts.Terms
     key: Key | None
     at_ms: int
+    place: str | None = None
 
 
 def topup_verb(session_id: str) -> str:
@@ -110,29 +111,26 @@ def close(tx: Tx, closing: Closing) -> Payout:
         terms=closing.terms,
         at_ms=closing.at_ms,
         key=closing.key,
+        place=closing.place,
     )
     if closes:
         events.append(tx, closing.at_ms, [*balance_news(tx, [id], "closed"), NewEvent(id, "state")])
     return payout
 
 
-def to_be_paid(tx: Tx, session_id: str, destination: str, key: Key | None) -> Sats | Payout:
+def to_be_paid(tx: Tx, session_id: str, place: str, key: Key | None, at_ms: int) -> Sats | Payout:
     """For an address, which has to be asked for an invoice first: how much closing would pay out, or the payout that goes there already.
 
     A look, and no promise: `close` decides. Raises NothingOwed, PayoutInProgress, NotOpenYet, KeyReused."""
-    earlier = payouts.keyed(tx, key)
+    earlier = payouts.same_refund(tx, chart.owed(session_id), place, key, at_ms)
     if earlier is not None:
         return earlier
     row = store.find_all(tx, [session_id])[session_id]
     if row["opened_at_ms"] is None:
         raise NotOpenYet("The session waits for its deposit: there is nothing to pay out.")
-    owed = payouts.obligation(tx, chart.owed(session_id))
-    if owed.live is not None:
-        if owed.live.destination == destination:
-            return owed.live
-        raise PayoutInProgress("A payout is on its way. Wait until it has arrived or failed.")
     have = available_all(tx, [chart.session(session_id), chart.owed(session_id)])  # once closed, the first has less than a sat
     amount = sum((part.floor_sats() for part in have.values()), Sats(0))
     if not amount:
-        raise NothingOwed("What was left of the session was paid out already." if owed.paid else "Nothing is left in the session.")
+        paid = payouts.obligation(tx, chart.owed(session_id)).paid
+        raise NothingOwed("What was left of the session was paid out already." if paid else "Nothing is left in the session.")
     return amount

@@ -16,7 +16,7 @@ from timmy.identity.caveats import NotAllowed, Use
 from timmy.ids import RandomBytes, new_id
 from timmy.ledger import chart
 from timmy.lightning import LnurlClient, bolt11, invoices, payouts
-from timmy.lightning.lnurl import LightningAddressMalformed, is_lightning_address
+from timmy.lightning.lnurl import LightningAddressMalformed, is_lightning_address, place_of
 from timmy.lightning.payouts import Payout
 from timmy.lightning.receiving import Receiving
 from timmy.models import Provider
@@ -239,16 +239,18 @@ class Sessions:
         not fit any more, and is refused like any other."""
         if not is_lightning_address(address):
             raise LightningAddressMalformed("lightningAddress must be a Lightning address, like name@example.com.")
-        amount = await self._db.read(closing.to_be_paid, permit.session_id, "lightning_address", key)
+        place = place_of(address)
+        amount = await self._db.write(closing.to_be_paid, permit.session_id, place, key, self._clock.now_ms())
         if isinstance(amount, Payout):
             return
         fetched = await self._lnurl.fetch_invoice(address, amount.msats)
-        await self._close(permit, bolt11.decode(fetched), "lightning_address", key)
+        await self._close(permit, bolt11.decode(fetched), "lightning_address", key, place)
 
-    async def _close(self, permit: Permit, invoice: bolt11.Invoice, destination: str, key: Key | None) -> None:
-        now_ms = self._clock.now_ms()
+    async def _close(self, permit: Permit, invoice: bolt11.Invoice, destination: str, key: Key | None, place: str | None = None) -> None:
         payout_id = new_id("pay", self._random_bytes)
-        await self._db.write(closing.close, Closing(permit.session_id, payout_id, invoice, destination, self._payout_terms, key, now_ms))
+        now_ms = self._clock.now_ms()
+        wanted = Closing(permit.session_id, payout_id, invoice, destination, self._payout_terms, key, now_ms, place)
+        await self._db.write(closing.close, wanted)
         self._bell.ring()
 
 
