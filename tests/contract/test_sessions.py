@@ -16,7 +16,7 @@ from timmy.identity.caveats import NotAllowed
 from timmy.ledger import chart
 from timmy.lightning.bolt11 import InvalidInvoice, InvoiceAmountless, InvoiceAmountMismatch, InvoiceExpired
 from timmy.lightning.lnurl import LightningAddressMalformed
-from timmy.lightning.payouts import InvoiceIsOurs, InvoiceUsed, NothingOwed
+from timmy.lightning.payouts import InvoiceIsOurs, InvoiceUsed, NothingOwed, PayoutInProgress
 from timmy.lightning.receiving import LAPSE_GRACE_MS
 from timmy.money import Msats, Sats
 from timmy.sessions import RequestState, SessionState, SessionView
