@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -55,10 +56,10 @@ class Counter:
         self.address = Address(self.customer)
         self.with_terms()
 
-    def with_terms(self, **changes: Any) -> None:
+    def with_terms(self, *, monotonic: Callable[[], float] = time.monotonic, **changes: Any) -> None:
         terms, bell = replace(TERMS, **changes), Bell()
         lnurl = cast(LnurlClient, self.address)
-        self.paying = Paying(self.db, self.clock, self.wallet, lnurl, bell, terms, system_random)
+        self.paying = Paying(self.db, self.clock, self.wallet, lnurl, bell, terms, system_random, monotonic=monotonic)
         self.worker = Worker(self.db, self.clock, bell, {payouts.PAY: self.paying.pay}, concurrency=1)
 
     async def owe(self, job: str = "job_1", amount: Sats = OWED) -> str:

@@ -14,7 +14,7 @@ from timmy.db import Tx, open_database
 from timmy.idempotency import Key, KeyReused
 from timmy.ledger import chart
 from timmy.lightning import Payout, payouts
-from timmy.lightning.paying import RESEND_AFTER_MS
+from timmy.lightning.paying import RESEND_AFTER_MS, SEND_WITHIN_SECONDS
 from timmy.lightning.payouts import NothingOwed, PayoutInProgress
 from timmy.lightning.wallets.builtin_faults import HeldFor
 from timmy.lightning.wallets.protocol import Succeeded
@@ -182,3 +182,38 @@ async def test_a_second_process_waits_until_the_first_has_written_its_try_down(c
         assert await two is not None, "two tries passed a limit that has room for one"
     finally:
         await other.aclose()
+
+
+# a process that stood still ---------------------------------------------------------------------------
+
+
+@pytest.mark.fault("B09", "D06")
+@pytest.mark.parametrize("notices", ["monotonic", "wall"])
+async def test_a_process_that_stood_still_after_noting_its_try_does_not_pay_any_more(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, notices: str
+) -> None:
+    """While it stood still, somebody else may have looked the payment up, found nothing, and given the sats back."""
+    await counter.owe()
+    payout = await counter.claim(await counter.invoice())
+    stood_seconds = [0]
+
+    def begin_and_stand_still(*args: Any) -> str | None:
+        why_not = begin_try(*args)
+        stood_seconds[0] += SEND_WITHIN_SECONDS + 1  # a machine that sleeps stops the one clock, an adjusted clock is not the other
+        if notices == "wall":
+            counter.clock.advance(seconds=SEND_WITHIN_SECONDS + 1)
+        return why_not
+
+    begin_try = payouts.begin_try
+    with monkeypatch.context() as patched:
+        patched.setattr(payouts, "begin_try", begin_and_stand_still)
+        counter.with_terms(monotonic=lambda: float(stood_seconds[0] if notices == "monotonic" else 0))
+        await counter.work()
+    assert await counter.tries() == 0
+    found = await counter.payout()
+    assert (found.id, found.state, found.tries) == (payout.id, "planned", 1)
+    await counter.work(seconds=RESEND_SECONDS)
+    await counter.work(seconds=RESEND_SECONDS)
+    assert (await counter.payout()).state == "sent"
+    assert await counter.tries() == 1
+    assert await counter.received() == OWED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import assert_never
 
 import structlog
 
 from timmy import tasks
-from timmy.clock import Clock
+from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database
 from timmy.idempotency import Key
 from timmy.ids import RandomBytes, new_id
@@ -19,6 +21,7 @@ from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, Paymen
 from timmy.tasks import AskAgainLater, Bell, Task
 
 RESEND_AFTER_MS = 60_000  # "never sent", right after a try, may only mean that the wallet has not written it down yet
+SEND_WITHIN_SECONDS = 20  # of noting a try: well before anybody else believes that it was never sent
 LOOK_AGAIN_SECONDS = 2.0
 ASK_AGAIN_MAX_SECONDS = 300.0
 LIMIT_PAUSE_SECONDS = 60.0
@@ -37,6 +40,8 @@ class Paying:
         terms: Terms,
         random_bytes: RandomBytes,
         on_ended: OnEnded = payouts.tell_nobody,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -46,6 +51,7 @@ class Paying:
         self._terms = terms
         self._random_bytes = random_bytes
         self._on_ended = on_ended
+        self._monotonic = monotonic
 
     async def to_invoice(
         self,
@@ -117,9 +123,16 @@ class Paying:
             raise AskAgainLater("the invoice expired")
         # Without this row, a crash during the payment would look like a payout that was never tried, and the
         # minute of waiting above would not be kept.
+        begun_seconds = self._monotonic()
         why_not = await self._db.write(payouts.begin_try, task, payout, self._terms, now_ms)
         if why_not is not None:
             raise AskAgainLater(why_not, after_seconds=LIMIT_PAUSE_SECONDS)
+        # A process that was stopped here and goes on an hour later would pay what somebody else has looked up, not found, and given back.
+        # Two clocks, because the one stops while a machine sleeps, and the other is set by hand.
+        passed_seconds = max(self._monotonic() - begun_seconds, (self._clock.now_ms() - now_ms) / SECOND_MS)
+        if passed_seconds > SEND_WITHIN_SECONDS:
+            log.warning("payouts.stood_still", payout=payout.id, seconds=round(passed_seconds))
+            raise AskAgainLater("this process stood still between noting a try and making it", after_seconds=LOOK_AGAIN_SECONDS)
         return await self._wallet.pay_invoice(payout.payment_request, amount=payout.amount, fee_limit=payout.fee_limit)
 
     async def _record(self, task: Task, payout: Payout, outcome: PaymentOutcome) -> None:
