@@ -17,7 +17,7 @@ import httpx
 
 from timmy.app import App, build
 from timmy.clock import ManualClock
-from timmy.db import Row, Tx
+from timmy.db import Tx
 from timmy.identity import nostr, trust
 from timmy.identity.trust import Change
 from timmy.money import Sats
@@ -62,14 +62,23 @@ class House:
 
     async def rows(self) -> str:
         """The whole content of the database, as one number."""
-        return await self.app.db.read(content)
+        return hashlib.sha256(repr(await self.tables()).encode()).hexdigest()
+
+    async def tables(self) -> dict[str, list[str]]:
+        """Every row of every table, in an order of its own."""
+        return await self.app.db.read(content, self.app.db.engine)
 
 
-def content(tx: Tx) -> str:
-    tables = [row["name"] for row in tx.all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-    found: dict[str, list[Row]] = {table: tx.all(f"SELECT * FROM {table}") for table in tables}
-    assert len(found) > 10
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+    "postgres": "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name",
+}
+
+
+def content(tx: Tx, engine: str) -> dict[str, list[str]]:
+    names = [row["name"] for row in tx.all(TABLES[engine])]
+    assert {"accounts", "transfers", "budgets", "grants", "identities", "events", "tasks"} <= set(names)
+    return {name: sorted(repr(dict(row)) for row in tx.all(f"SELECT * FROM {name}")) for name in names}
 
 
 def named(headers: Mapping[str, str]) -> dict[str, str]:
