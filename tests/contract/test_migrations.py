@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ import pytest
 from tests.data import books
 
 from timmy.db import Database, Row, Tx, migrate, open_database
-from timmy.db.migrate import Migration, SchemaMismatch, migrations
+from timmy.db.migrate import Migration, SchemaMismatch, SchemaOlder, migrations
 from timmy.ledger import Move, Post, audit, commit
 from timmy.ledger.chart import Code
 from timmy.money import Msats
@@ -74,6 +75,35 @@ async def test_a_migration_of_another_text_is_refused(database_url: str) -> None
     await change(database_url, "UPDATE schema_migrations SET sha256 = 'other' WHERE name = '0001_ledger'")
     with pytest.raises(SchemaMismatch, match="0001_ledger was applied with other text"):
         open_database(database_url)
+
+
+@pytest.mark.parametrize("how_old", ["older", "without a ledger"])
+async def test_who_only_looks_migrates_nothing_and_is_told_what_to_do(
+    database_url: str, how_old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = migrations("sqlite")[-1].name.partition(".")[0]
+    if how_old == "older":
+        with monkeypatch.context() as older:
+            older.setattr(migrate, "migrations", lambda engine: [one for one in migrations(engine) if not one.name.startswith(newest)])
+            await look(database_url)
+    before = await raw_tables(database_url)
+    for _ in range(2):
+        with pytest.raises(SchemaOlder, match="timmy serve"):
+            open_database(database_url, migrate=False)
+    assert await raw_tables(database_url) == before
+    await look(database_url)
+    await open_database(database_url, migrate=False).aclose()
+
+
+async def raw_tables(url: str) -> list[tuple[str, ...]]:
+    """The names of all tables and indexes, and which migrations were applied, as anybody could read them."""
+    if url.startswith("postgres"):
+        with psycopg.connect(url) as raw:
+            found = raw.execute("SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1").fetchall()
+            return found + (raw.execute("SELECT name FROM schema_migrations ORDER BY 1").fetchall() if found else [])
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as raw_file:
+        found = raw_file.execute("SELECT name FROM sqlite_master ORDER BY 1").fetchall()
+        return found + (raw_file.execute("SELECT name FROM schema_migrations ORDER BY 1").fetchall() if found else [])
 
 
 HALF = "CREATE TABLE half (id TEXT);\nINSERT INTO half VALUES ('x');\n"

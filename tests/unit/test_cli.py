@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,18 @@ def test_a_look_at_the_money_makes_no_ledger_where_there_is_none(
         assert code == 2
         assert "DATA_DIR" in err
     assert not (tmp_path / "data").exists()
+
+
+def test_a_look_at_an_older_ledger_leaves_it_as_it_is_and_says_what_to_do(
+    run: Run, ledger_at: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger_at(received(21_500), lambda tx: tx.run("DELETE FROM schema_migrations WHERE name LIKE '0011%'"))
+    for words in (["ledger", "verify"], ["refunds", "list"], ["refunds", "pause"], ["tasks"], ["pool", "status"]):
+        code, _, err = ends_with(words, capsys, monkeypatch)
+        assert code == 2, words
+        assert "timmy serve" in err
+    with closing(sqlite3.connect(tmp_path / "data" / "timmy.db")) as raw:
+        assert raw.execute("SELECT COUNT(*) FROM schema_migrations WHERE name LIKE '0011%'").fetchone() == (0,)
 
 
 def test_ledger_verify_says_that_the_books_close(run: Run, ledger_at: Callable[..., None]) -> None:

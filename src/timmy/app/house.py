@@ -88,11 +88,12 @@ async def build(
 ) -> AsyncIterator[App]:
     """Open everything in order, run the background work, and on the way out close everything in the other order.
 
-    `server=False` for tools beside a server (they do not lock it out); `background=False` leaves the work to the caller. A clock, the
-    randomness and a provider may be brought along. Raises DatabaseDown, SchemaMismatch, SecondServer, WalletDown."""
+    `server=False` for tools beside a server: they do not lock it out, nor change its schema. `background=False` leaves the work to the
+    caller. A clock, the randomness and a provider may be brought along. Raises DatabaseDown, SchemaMismatch, SchemaOlder, SecondServer,
+    WalletDown."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as open_things:
-        db = open_database(settings.database_url, server=server)
+        db = open_database(settings.database_url, server=server, migrate=server)
         open_things.push_async_callback(db.aclose)
         hook_secret = _hook_secret(settings)
         hook_url = f"{settings.public_url}/api/hooks/lnbits/{hook_secret}" if hook_secret else None

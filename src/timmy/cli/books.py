@@ -17,13 +17,14 @@ class NoBooks(Refusal):
 
 @asynccontextmanager
 async def open_books(settings: Settings) -> AsyncIterator[Database]:
-    """NoBooks where no server has ever run: a look at the money must not create an empty ledger in the wrong place."""
+    """NoBooks where no server has ever run: a look at the money must not create an empty ledger in the wrong place. SchemaOlder where the
+    servers are of an older version: to migrate under them would be to break them."""
     path = settings.sqlite_path
     if path is not None and not path.exists():
         raise NoBooks(
             f"{path} does not exist: no server has run with these settings yet. Is DATA_DIR or DATABASE_URL what it was for the server?"
         )
-    db = open_database(settings.database_url)
+    db = open_database(settings.database_url, migrate=False)
     try:
         yield db
     finally:

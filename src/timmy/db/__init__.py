@@ -16,13 +16,14 @@ from timmy.db.sqlite import SqliteDatabase
 __all__ = ["Database", "DatabaseDown", "Probe", "Row", "Tx", "open_database"]
 
 
-def open_database(url: str, *, server: bool = False, probe: Probe = no_probe) -> Database:
-    """`sqlite:///absolute/path` or `postgresql://…`. Migrates it. `server`: refuse a second server on one SQLite file.
+def open_database(url: str, *, server: bool = False, migrate: bool = True, probe: Probe = no_probe) -> Database:
+    """`sqlite:///absolute/path` or `postgresql://…`. `server`: refuse a second server on one SQLite file. `migrate=False`: the schema is
+    left as it is, and must be this version's.
 
-    Raises DatabaseDown, SchemaMismatch, SecondServer."""
+    Raises DatabaseDown, SchemaMismatch, SchemaOlder, SecondServer."""
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
-        return SqliteDatabase(Path(rest), server=server, probe=probe)
+        return SqliteDatabase(Path(rest), server=server, migrate=migrate, probe=probe)
     if scheme in ("postgresql", "postgres"):
-        return PostgresDatabase(url, probe=probe)
+        return PostgresDatabase(url, migrate=migrate, probe=probe)
     raise ValueError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {scheme!r}")

@@ -16,7 +16,7 @@ from importlib.resources import files
 
 import psycopg
 
-from timmy.errors import Breach
+from timmy.errors import Breach, Refusal
 
 MIGRATION_LOCK = 0x7133399  # any number that nobody else in this database locks
 
@@ -26,6 +26,12 @@ _RECORD = "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, 
 class SchemaMismatch(Breach):
     code = "schema_mismatch"
     title = "This database was written by another version of Timmy"
+
+
+class SchemaOlder(Refusal):
+    status = 409
+    code = "schema_older"
+    title = "This database was written by an older version of Timmy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,29 @@ def migrate_postgres(connection: psycopg.Connection[dict[str, object]]) -> None:
         for migration in _pending("postgres", {str(row["name"]): str(row["sha256"]) for row in rows}):
             connection.execute(migration.sql.encode())
             connection.execute("INSERT INTO schema_migrations VALUES (%s, %s, %s)", (migration.name, migration.sha256, _now_ms()))
+
+
+def look_at_sqlite(connection: sqlite3.Connection) -> None:
+    """Changes nothing. Raises SchemaOlder, SchemaMismatch where `migrate_sqlite` would have something to do, or to refuse."""
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone()
+    rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall() if there else []
+    _refuse_older("sqlite", {row["name"]: row["sha256"] for row in rows})
+
+
+def look_at_postgres(connection: psycopg.Connection[dict[str, object]]) -> None:
+    """Changes nothing. Raises SchemaOlder, SchemaMismatch where `migrate_postgres` would have something to do, or to refuse."""
+    found = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone()
+    rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall() if found and found["there"] else []
+    _refuse_older("postgres", {str(row["name"]): str(row["sha256"]) for row in rows})
+
+
+def _refuse_older(engine: str, applied: dict[str, str]) -> None:
+    missing = _pending(engine, applied)
+    if missing:
+        raise SchemaOlder(
+            f"it lacks {len(missing)} migrations, from {missing[0].name} on, and only a server changes it. Stop the servers of the older "
+            "version and start `timmy serve` of this one once, or look with the commands of the older version."
+        )
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from timmy.db.dialect import for_postgres
 from timmy.db.line import Probe, TryAgain, no_probe
 from timmy.db.lines import Lines
-from timmy.db.migrate import migrate_postgres
+from timmy.db.migrate import look_at_postgres, migrate_postgres
 from timmy.db.protocol import DatabaseDown, Row, Tx
 
 WRITERS = 1  # measured: one writer that groups what waits beats several that share it out, and fight for the same hot rows
@@ -143,10 +143,10 @@ class PostgresDatabase(Lines):
 
     engine = "postgres"
 
-    def __init__(self, url: str, *, writers: int = WRITERS, probe: Probe = no_probe) -> None:
+    def __init__(self, url: str, *, writers: int = WRITERS, migrate: bool = True, probe: Probe = no_probe) -> None:
         setup = connect(url)
         try:
-            migrate_postgres(setup)
+            (migrate_postgres if migrate else look_at_postgres)(setup)
             setup.commit()
         finally:
             setup.close()

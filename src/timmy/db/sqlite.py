@@ -14,7 +14,7 @@ from typing import IO, Any
 from timmy.db.dialect import for_sqlite
 from timmy.db.line import Probe, no_probe
 from timmy.db.lines import Lines
-from timmy.db.migrate import migrate_sqlite
+from timmy.db.migrate import look_at_sqlite, migrate_sqlite
 from timmy.db.protocol import DatabaseDown, Row, Tx
 from timmy.errors import Refusal
 
@@ -151,14 +151,14 @@ class SqliteDatabase(Lines):
 
     engine = "sqlite"
 
-    def __init__(self, path: Path, *, server: bool = False, probe: Probe = no_probe) -> None:
+    def __init__(self, path: Path, *, server: bool = False, migrate: bool = True, probe: Probe = no_probe) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
             raise SqliteTooOld(f"Timmy needs SQLite 3.35; this Python has {sqlite3.sqlite_version}. Use a newer Python, or PostgreSQL.")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock_out_other_servers(path) if server else None
         try:
             with contextlib.closing(open_connection(path)) as setup:
-                migrate_sqlite(setup)
+                (migrate_sqlite if migrate else look_at_sqlite)(setup)
         except sqlite3.DatabaseError as trouble:
             raise _translated(trouble) from trouble
         os.chmod(path, 0o600)
