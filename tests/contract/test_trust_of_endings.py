@@ -48,7 +48,6 @@ async def test_a_request_that_nobody_would_do_lowers_the_score(database_url: str
     assert await learned(database_url, ending) == (-RULES.trust.setback, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="every failure of a job lowers the score, ours too")
 @pytest.mark.parametrize("ending", OUR_OWN.values(), ids=OUR_OWN)
 async def test_a_failure_on_our_side_never_lowers_a_score(database_url: str, ending: Ending) -> None:
     assert await learned(database_url, ending) == (0, 0)

@@ -125,7 +125,7 @@ def advance_all(tx: Tx, steps: Sequence[Step], rules: Rules, rows: Mapping[str, 
         next_tasks += [NewTask(kind, job.id, step.at_ms) for kind in decision.tasks]
         if state is not job.state:
             news.append(_news(job.id, state))
-        lessons += _lesson(row, state, decision)
+        lessons += _lesson(row, state, decision, step.event)
         if job.gift is not None and decision.learned.get("absorbed"):
             gifts.append((job.gift, decision.learned["absorbed"]))
     if moves:
@@ -141,9 +141,12 @@ def advance_all(tx: Tx, steps: Sequence[Step], rules: Rules, rows: Mapping[str, 
     return outcomes
 
 
-def _lesson(row: Row, state: State, decision: machine.Decision) -> list[trust.Change]:
-    """What the customer's key learns from the job's end. Only what they paid themselves raises a score: free work earns nothing."""
+def _lesson(row: Row, state: State, decision: machine.Decision, event: machine.Event) -> list[trust.Change]:
+    """What the customer's key learns from the job's end. Only what they paid themselves raises a score: free work earns nothing. A failure
+    of ours lowers none."""
     if row["pubkey"] is None or state not in (State.COMPLETE, State.REJECTED, State.FAILED):
+        return []
+    if isinstance(event, machine.Broke) and not event.blames:
         return []
     done = state is State.COMPLETE
     paid: Msats = decision.learned["charged"] if done else Msats(0)

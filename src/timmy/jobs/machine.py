@@ -102,9 +102,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broke:
-    """It will not be done: the model refused, or was down for longer than anyone should wait."""
+    """It will not be done: the model refused, or was down for longer than anyone should wait. `blames`: the request itself brought it
+    about, and the customer's key learns from it; it does not when our server or our model broke down."""
 
     reason: str
+    blames: bool = False
 
 
 Event = EvalPaid | Accepted | Declined | Offered | GivenFree | WorkPaid | PaidShort | Unpaid | Finished | Broke

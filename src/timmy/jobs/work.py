@@ -105,7 +105,7 @@ class Workshop:
         try:
             verdict = await judge(self._provider, row["request"], self._terms.eval_model)
         except ProviderRefused as refused:
-            return await self._finish(task, Broke(f"The request could not be judged: {refused.message}"))
+            return await self._finish(task, Broke(f"The request could not be judged: {refused.message}", blames=True))
         except ProviderDown as down:
             return await self._wait(task, row, down)
         match verdict:
@@ -187,11 +187,11 @@ class Workshop:
         try:
             completion = await self._stream(task, row["request"], quote, most_tokens)
         except ProviderRefused as refused:
-            return await self._finish(task, Broke(f"The work could not be done: {refused.message}"))
+            return await self._finish(task, Broke(f"The work could not be done: {refused.message}", blames=True))
         except ProviderDown as down:
             return await self._wait(task, row, down)
         if not completion.text.strip():
-            return await self._finish(task, Broke("The model gave no answer."))
+            return await self._finish(task, Broke("The model gave no answer.", blames=True))
         await self._finish(task, self._finished(completion, quote))
 
     def _most_tokens(self, request: str, quote: Quote, budget: Msats) -> int:
