@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 import structlog
@@ -16,7 +17,7 @@ from timmy.ids import RandomBytes, new_id
 from timmy.ledger.commit import available
 from timmy.lightning import bolt11, payouts
 from timmy.lightning.lnurl import LnurlClient, place_of
-from timmy.lightning.payouts import LOOKS_BEFORE_FAILED, NothingOwed, OnEnded, Payout, Terms
+from timmy.lightning.payouts import LOOKS_BEFORE_FAILED, Leave, NothingOwed, OnEnded, Payout, Terms
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet
 from timmy.tasks import AskAgainLater, Bell, Task
 
@@ -52,6 +53,13 @@ class Paying:
         self._random_bytes = random_bytes
         self._on_ended = on_ended
         self._monotonic = monotonic
+
+    def with_leave(self, leave: Leave) -> Paying:
+        """What it plans may exceed the limits, because the operator says so."""
+        return Paying(
+            self._db, self._clock, self._wallet, self._lnurl, self._bell, replace(self._terms, leave=leave), self._random_bytes,
+            self._on_ended, monotonic=self._monotonic,
+        )  # fmt: skip
 
     async def to_invoice(
         self,

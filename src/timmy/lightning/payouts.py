@@ -77,6 +77,14 @@ class TooManyPayouts(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """An operator lets a payout exceed the limits."""
+
+    why: str  # kept with the payout
+    fee_limit: Msats | None = None  # instead of the terms'
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What a payout may cost and how much may leave. `fee_limit`: the larger of a share of the amount and a floor."""
 
@@ -88,8 +96,11 @@ class Terms:
     uncapped_max: Sats
     per_hour_max: Sats
     per_day_max: Sats
+    leave: Leave | None = None
 
     def fee_limit(self, amount: Msats) -> Msats:
+        if self.leave is not None and self.leave.fee_limit is not None:
+            return self.leave.fee_limit
         return max(Msats(amount.value * self.fee_limit_bp // WHOLE_BP), self.fee_limit_min.msats)
 
 
@@ -167,7 +178,7 @@ def plan(
     _check_terms(invoice, amount, terms, len(earlier), at_ms)
     payout = Payout(
         id, obligation, subject, invoice.payment_hash, invoice.payment_request, amount, terms.fee_limit(amount),
-        destination, "planned", 0, None, 0, None, place,
+        destination, "planned", 0, None, 0, None, place, terms.leave.why if terms.leave else None,
     )  # fmt: skip
     _write_plan(tx, payout, at_ms)
     return _bound(tx, key, payout, at_ms)
@@ -205,6 +216,8 @@ def _bound(tx: Tx, key: Key | None, payout: Payout, at_ms: int) -> Payout:
 
 def _check_terms(invoice: bolt11.Invoice, amount: Msats, terms: Terms, earlier: int, at_ms: int) -> None:
     bolt11.check_refund_invoice(invoice, network=terms.network, amount=amount, now_ms=at_ms, margin_seconds=EXPIRY_MARGIN_SECONDS)
+    if terms.leave is not None:
+        return
     if earlier >= PAYOUTS_PER_OBLIGATION_MAX:
         log.error("payouts.needs_operator", why="too many invoices failed", tried=earlier)
         raise TooManyPayouts(f"{earlier} invoices were tried and none could be paid. The operator has been told; your sats are kept.")
@@ -273,15 +286,19 @@ def tell_nobody(_tx: Tx, _payout: Payout, _at_ms: int) -> None: ...
 
 def sent(tx: Tx, task: Task, payout: Payout, outcome: Succeeded, at_ms: int, on_ended: OnEnded = tell_nobody) -> None:
     """It arrived. Its sats have left our node, and the fee with them."""
-    if task.id not in tasks.finish(tx, [task]):
-        return
-    fee = outcome.fee or Msats(0)
+    if task.id in tasks.finish(tx, [task]):
+        book_sent(tx, payout, outcome.fee, outcome.preimage, at_ms, on_ended)
+
+
+def book_sent(tx: Tx, payout: Payout, told_fee: Msats | None, preimage: str | None, at_ms: int, on_ended: OnEnded = tell_nobody) -> None:
+    """By whoever has crossed its task off in this transaction. `told_fee`: None where the wallet does not say."""
+    fee = told_fee or Msats(0)
     entries = [Move(f"payout/{payout.id}/sent", chart.in_flight(payout.id), chart.LIGHTNING, payout.amount, Code.PAYOUT_SENT)]
     if fee:
         entries.append(Move(f"payout/{payout.id}/fee", chart.ROUTING_FEES, chart.LIGHTNING, fee, Code.ROUTING_FEE))
     commit(tx, at_ms, *entries)
     on_ended(tx, payout, at_ms)
-    _end(tx, payout, "sent", at_ms, fee_msat=fee.value if outcome.fee is not None else None, preimage=outcome.preimage)
+    _end(tx, payout, "sent", at_ms, fee_msat=fee.value if told_fee is not None else None, preimage=preimage)
     if fee > payout.fee_limit:
         store.trip(tx, BREAKER, f"the wallet paid {fee.value} msat in fees where {payout.fee_limit.value} were allowed", at_ms)
 
@@ -313,6 +330,8 @@ def _limit_reached(tx: Tx, payout: Payout, terms: Terms, at_ms: int) -> str | No
     breaker = store.breaker(tx, BREAKER)
     if breaker is not None:
         return f"payouts are stopped: {breaker['reason']}"
+    if payout.approved is not None:
+        return None
     for hours, most in ((1, terms.per_hour_max), (24, terms.per_day_max)):
         out_msat = store.out_since(tx, at_ms - hours * 3_600 * SECOND_MS, besides=payout.id)
         if out_msat + payout.amount.value > most.msats.value:

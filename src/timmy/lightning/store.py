@@ -154,6 +154,32 @@ def end_payout(tx: Tx, row: Row) -> bool:
     )
 
 
+def end_untried(tx: Tx, id: str, tries: int, trouble: str, at_ms: int) -> bool:
+    """As failed. False: it had ended, or was tried again since its tries were counted."""
+    return bool(
+        tx.run(
+            """UPDATE payouts SET state = 'failed', trouble = :trouble, ended_at_ms = :at_ms
+                WHERE id = :id AND state = 'planned' AND tries = :tries""",
+            id=id,
+            tries=tries,
+            trouble=trouble,
+            at_ms=at_ms,
+        )
+    )
+
+
+def approve(tx: Tx, id: str, why: str, fee_limit_msat: int) -> bool:
+    """False: it has ended."""
+    return bool(
+        tx.run(
+            "UPDATE payouts SET approved = :why, fee_limit_msat = :fee_limit_msat WHERE id = :id AND state = 'planned'",
+            id=id,
+            why=why,
+            fee_limit_msat=fee_limit_msat,
+        )
+    )
+
+
 def lock_money_out(tx: Tx) -> None:
     """Until commit, nobody else begins to send: what all of them send together has a limit."""
     tx.one("SELECT id FROM accounts WHERE id = 'lightning' FOR UPDATE")
