@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from tests.contract.real_house import open_house
 from tests.e2e.serving import serving
 
 from timmy.db import Tx
@@ -28,6 +30,21 @@ async def test_a_refund_that_came_back_goes_to_the_address_again(database_url: s
         assert await site.app.db.read(_waits, job_id) is False  # the customer claimed that one by hand, and will again
         await site.app.db.write(payout_ended, ended(REFUND_ADDRESS), 10**15)
         assert await site.app.db.read(_waits, job_id) is True
+
+
+@pytest.mark.fault("D05")
+async def test_the_house_sends_a_refund_that_came_back_to_the_address_again(tmp_path: Path) -> None:
+    async with open_house(tmp_path, background=False, PAYOUTS_ENABLED="0") as house:
+        made = await house.post("/api/jobs", {"request": "Hello", "refundTo": "me@wallet.invalid"}, status=201)
+        job_id, owed = made["jobId"], chart.owed(made["jobId"])
+        await house.app.db.write(commit, 1, Move("paid", chart.LIGHTNING, owed, Sats(5).msats, Code.PAYMENT_RECEIVED))
+        dev = house.app.house.dev
+        assert dev is not None
+        invoice = await dev.customer_invoice(Sats(5))
+        await house.app.paying.to_invoice(owed, job_id, invoice, destination=REFUND_ADDRESS)
+        house.clock.advance(seconds=2 * 24 * 3_600)  # nobody would take it any more
+        await house.app.run_due()
+        assert await house.app.db.read(_waits, job_id) is True
 
 
 def _waits(tx: Tx, job_id: str) -> bool:

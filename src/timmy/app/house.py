@@ -26,6 +26,7 @@ from timmy.identity import Identity, Tier, Tokens, kept_secret, trust
 from timmy.ids import RandomBytes, system_random
 from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
+from timmy.jobs.flow import payout_ended
 from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
 from timmy.lightning.wallets.protocol import Wallet, WalletDown
@@ -135,7 +136,7 @@ def _furnish(
         on_lapsed={**on_lapsed(rules), **sessions.ON_LAPSED},
     )
     paying_terms = payout_terms(settings, wallet)
-    paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes)
+    paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, payout_ended)
     jobs = Jobs(db, clock, bell, random_bytes, receiving, paying, eval_fee=settings.eval_fee.msats, trust_terms=rules.trust)
     workshop = Workshop(db, clock, bell, random_bytes, receiving, paying, provider, book, oracle, job_terms(settings), rules)
     prefunded = Sessions(
