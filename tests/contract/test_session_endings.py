@@ -93,7 +93,8 @@ async def ends_as_promised(house: House, ending: Ending, pool_holds: Sats) -> No
     today = chart.allowance(ALICE, day_of(house.clock.now_ms()))
     assert await house.balance(today) == Msats(Sats(200).msats.value - absorbed), "the day's budget shrinks by what was absorbed"
     assert [row["absorbed_msat"] for row in await house.db.read(_grants)] == ([absorbed] if absorbed else [])
-    learned = TERMS.trust.success if ending.state is COMPLETE and debited else -TERMS.trust.setback if ending.setback else 0
+    earned, _ = TERMS.trust.earned(0, Msats(debited))
+    learned = earned if ending.state is COMPLETE else -TERMS.trust.setback if ending.setback else 0
     assert await score(house) == 60 + learned
 
 

@@ -55,6 +55,22 @@ async def test_only_work_that_was_paid_for_raises_a_score(db: Database) -> None:
     assert (standing.score, standing.successes, standing.paid) == (TERMS.success, 1_001, PAID)
 
 
+@pytest.mark.fault("E04")
+async def test_many_tiny_jobs_earn_no_more_than_the_sats_that_they_cost(db: Database) -> None:
+    tiny = Sats(1).msats
+    await learn(db, change("first", paid=tiny))
+    assert (await stands(db)).score == 1, "the first one shows"
+    for n in range(9):
+        await learn(db, *(change(f"{n} {m}", paid=tiny) for m in range(5)), at_ms=T0 + n)
+    farmed = await stands(db)
+    assert (farmed.successes, farmed.score, farmed.paid) == (46, 9, Sats(46).msats)
+    assert farmed.tier is Tier.NEW
+    await learn(db, *(change(f"one more {n}", paid=tiny) for n in range(4)))
+    assert (await stands(db)).tier is Tier.ESTABLISHED
+    await learn(db, change("setback", why="rejected", success=False, paid=Msats(0)))
+    assert (await stands(db)).tier is Tier.NEW, "what was weighed already does not come again"
+
+
 async def test_setbacks_take_and_a_score_never_goes_below_nothing(db: Database) -> None:
     await earn(db, 4)
     for n, why in enumerate(("rejected", "failed")):

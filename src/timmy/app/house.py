@@ -242,6 +242,7 @@ def job_rules(settings: Settings) -> Rules:
         setback=settings.trust_failure,
         decay_after_days=settings.trust_decay_after_days,
         decay_per_day=settings.trust_decay_per_day,
+        whole_at=settings.trust_success_at.msats,
     )
     return Rules(giving=generosity.Terms(daily), trust=earned)
 

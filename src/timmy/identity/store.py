@@ -62,8 +62,9 @@ def insert_changes(tx: Tx, rows: Sequence[Row]) -> None:
 def set_identities(tx: Tx, rows: Sequence[Row]) -> None:
     tx.run(
         """UPDATE identities SET score = r.score, scored_at_ms = r.scored_at_ms, successes = r.successes, setbacks = r.setbacks,
-                  paid_msat = r.paid_msat
-             FROM :rows(pubkey TEXT, score BIGINT, scored_at_ms BIGINT, successes BIGINT, setbacks BIGINT, paid_msat BIGINT) AS r
+                  paid_msat = r.paid_msat, weighed_msat = r.weighed_msat
+             FROM :rows(pubkey TEXT, score BIGINT, scored_at_ms BIGINT, successes BIGINT, setbacks BIGINT, paid_msat BIGINT,
+                        weighed_msat BIGINT) AS r
             WHERE identities.pubkey = r.pubkey""",
         rows=rows,
     )

@@ -16,6 +16,7 @@ from timmy.money import Msats
 
 DAY_MS = 86_400_000
 REASONS_SHOWN = 10
+WHOLE_AT = Msats(10_000)
 
 
 class Tier(StrEnum):
@@ -30,7 +31,8 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Thresholds and steps, in points."""
+    """Thresholds and steps, in points. `whole_at`: a success for which the customer has paid this much counts whole, a cheaper one in
+    proportion; nothing: every one that was paid for counts whole."""
 
     established: int
     trusted: int
@@ -39,6 +41,7 @@ class Terms:
     setback: int
     decay_after_days: int
     decay_per_day: int
+    whole_at: Msats = WHOLE_AT
 
     def tier(self, score: int) -> Tier:
         for least, tier in ((self.elite, Tier.ELITE), (self.trusted, Tier.TRUSTED), (self.established, Tier.ESTABLISHED)):
@@ -52,6 +55,19 @@ class Terms:
             if score < least:
                 return tier, least
         return None
+
+    def earned(self, weighed_msat: int, paid: Msats) -> tuple[int, int]:
+        """What a success for which `paid` was paid adds to a score, and to what the key has paid so far, as it is weighed. Fractions are
+        kept, so that many tiny jobs earn no more than a few large ones; but the first success shows, however cheap."""
+        if not paid:
+            return 0, 0
+        if not self.whole_at:
+            return self.success, 0
+        weight_msat = min(paid, self.whole_at).value
+        return self._points(weighed_msat + weight_msat) - self._points(weighed_msat), weight_msat
+
+    def _points(self, weighed_msat: int) -> int:
+        return max(weighed_msat * self.success // self.whole_at.value, min(weighed_msat, self.success, 1))
 
     def faded(self, score: int, scored_at_ms: int, now_ms: int) -> int:
         """What absence has left of a score. A clock that went backwards takes nothing."""
@@ -106,8 +122,9 @@ def change_all(tx: Tx, changes: Sequence[Change], terms: Terms, now_ms: int) -> 
     for change in fresh.values():
         row = rows[change.pubkey]
         faded = terms.faded(row["score"], row["scored_at_ms"], now_ms)
-        step = terms.success if change.is_success and change.paid else 0 if change.is_success else -terms.setback
+        step, weight_msat = terms.earned(row["weighed_msat"], change.paid) if change.is_success else (-terms.setback, 0)
         row["score"] = max(0, faded + step)
+        row["weighed_msat"] += weight_msat
         row["scored_at_ms"] = max(now_ms, row["scored_at_ms"])
         row["successes"] += int(change.is_success)
         row["setbacks"] += int(not change.is_success)

@@ -149,7 +149,8 @@ def _lesson(row: Row, state: State, decision: machine.Decision, event: machine.E
     if isinstance(event, machine.Broke) and not event.blames:
         return []
     done = state is State.COMPLETE
-    paid: Msats = decision.learned["charged"] if done else Msats(0)
+    charged: Msats = decision.learned["charged"] if done else Msats(0)
+    paid = charged + Msats(row["eval_fee_msat"]) if charged else charged  # the judging was theirs to pay too
     why = {State.COMPLETE: "work_paid" if paid else "work_given", State.REJECTED: "rejected", State.FAILED: "failed"}[state]
     return [trust.Change(f"job/{row['id']}", row["pubkey"], why, done, paid)]
 

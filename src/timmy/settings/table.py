@@ -244,6 +244,13 @@ class Settings:
     trust_trusted: int = setting("Trust", "TRUST_TRUSTED", kinds.whole(1, 10**9), 50, "The score at which it is `trusted`.")
     trust_elite: int = setting("Trust", "TRUST_ELITE", kinds.whole(1, 10**9), 200, "The score at which it is `elite`.")
     trust_success: int = setting("Trust", "TRUST_SUCCESS", kinds.whole(0, 10**6), 2, "What a job that was paid for and done adds.")
+    trust_success_at: Sats = setting(
+        "Trust",
+        "TRUST_SUCCESS_SATS",
+        kinds.sats(),
+        Sats(10),
+        "What such a job must have cost the customer to count whole; less counts in part.",
+    )
     trust_failure: int = setting("Trust", "TRUST_FAILURE", kinds.whole(0, 10**6), 1, "What a rejected or failed job takes.")
     trust_decay_after_days: int = setting(
         "Trust", "TRUST_DECAY_AFTER_DAYS", kinds.whole(0, 36_500), 30, "Days of absence before a score begins to fade."
