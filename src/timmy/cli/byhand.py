@@ -28,13 +28,13 @@ def pay(
     id: Annotated[str, ID],
     reason: Annotated[str, REASON],
     to: Annotated[str, typer.Argument(help="For what is owed: an invoice of exactly that, a Lightning address, or an LNURL.")] = "",
-    fee_limit: Annotated[int, typer.Option(help="The most sats that the network may take, instead of the setting.", min=0)] = -1,
+    fee_limit: Annotated[int | None, typer.Option(help="The most sats that the network may take, instead of the setting.", min=0)] = None,
 ) -> None:
     """Let a refund exceed the limits: a payout that waits at one, or what is owed and was refused because of one.
 
     The server pays it, once, like any other; pauses and PAYOUTS_ENABLED=0 still hold.
     """
-    limit = Sats(fee_limit).msats if fee_limit >= 0 else None
+    limit = Sats(fee_limit).msats if fee_limit is not None else None
     if id.startswith(PAYOUT_PREFIX) == bool(to):
         fail("Name a payout alone, or whom it is owed to and where it should go.")
         raise typer.Exit(2)
@@ -48,7 +48,7 @@ def resolve(
     reason: Annotated[str, REASON],
     paid_outside: Annotated[bool, typer.Option("--paid-outside", help="You have paid what is owed by a way of your own.")] = False,
     arrived: Annotated[str, typer.Option(help="A payout arrived: its preimage, which proves it.", show_default=False)] = "",
-    fee: Annotated[int, typer.Option(help="What it cost in sats, where you know.", min=0)] = -1,
+    fee: Annotated[int | None, typer.Option(help="What it cost in sats, where you know.", min=0)] = None,
     call_off: Annotated[bool, typer.Option("--call-off", help="A payout that nothing is on its way of: owe it again.")] = False,
 ) -> None:
     """Say how a refund ended, where the server cannot find out.
@@ -63,7 +63,7 @@ def resolve(
         amount = asyncio.run(note_paid_outside(settings, id, reason))
         say(f"{sats(amount.value)} sats are not owed to {id} any more. What the wallet holds for them is yours.")
     elif arrived:
-        payout = asyncio.run(note_arrived(settings, id, arrived, Sats(fee).msats if fee >= 0 else None, reason))
+        payout = asyncio.run(note_arrived(settings, id, arrived, Sats(fee).msats if fee is not None else None, reason))
         say(f"{payout.id} is booked as arrived.")
     else:
         payout = asyncio.run(give_back(settings, id, reason))

@@ -133,6 +133,7 @@ def document(refunds: Refunds) -> dict[str, object]:
                 "feeMsat": row["fee_msat"],
                 "plannedAt": iso(row["planned_at_ms"]),
                 "trouble": row["trouble"],
+                "approved": row["approved"],
             }
             for row in refunds.payouts
         ],

@@ -249,6 +249,21 @@ def live_and_owed(tx: Tx) -> list[Row]:
     )
 
 
+def transfer(tx: Tx, id: str) -> Row | None:
+    return tx.one("SELECT id, amount_msat, at_ms FROM transfers WHERE id = :id", id=id)
+
+
+def strays(tx: Tx) -> list[Row]:
+    """Payments that belonged to nothing: whether each was taken out of `unallocated`, and what of it is still owed."""
+    return tx.all(
+        """SELECT t.id, t.amount_msat, t.at_ms, CASE WHEN f.id IS NULL THEN 0 ELSE 1 END AS taken, COALESCE(a.balance_msat, 0) AS owed_msat
+             FROM transfers AS t
+             LEFT JOIN transfers AS f ON f.id = 'stray_' || SUBSTR(t.id, 7) || '/found'
+             LEFT JOIN accounts AS a ON a.id = 'owed/stray_' || SUBSTR(t.id, 7)
+            WHERE t.code = 'stray_payment' ORDER BY t.at_ms DESC, t.id"""
+    )
+
+
 def count_transfers(tx: Tx, ids: Collection[str]) -> int:
     row = tx.one("SELECT COUNT(*) AS n FROM transfers WHERE id IN :ids", ids=sorted(ids))
     assert row is not None, "an aggregate has a row"
