@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from tests.unit.test_cli import AT_MS, Run, ends_with, ledger_at, received, run
 
+from timmy.clock import SystemClock
 from timmy.db import Tx
-from timmy.lightning import invoices, payouts
+from timmy.ledger import Code, Move, chart, commit
+from timmy.lightning import invoices, payouts, store
 from timmy.lightning.invoices import Report
 from timmy.money import Sats
 
@@ -96,11 +98,61 @@ def test_a_stray_goes_back_to_whom_it_belongs(run: Run, ledger_at: Callable[...,
     assert run("ledger", "verify")[0] == 0
 
 
+def payout(id: str, state: str, at_ms: int, owed: str = "job_1") -> Callable[[Tx], object]:
+    """A payout of 5 sats, planned at `at_ms`, with its sats where they belong."""
+
+    def write(tx: Tx) -> None:
+        account = chart.owed(owed)
+        commit(tx, at_ms, Move(f"in/{id}", chart.LIGHTNING, account, Sats(5).msats, Code.PAYMENT_RECEIVED))
+        commit(tx, at_ms, Move(f"payout/{id}/planned", account, chart.in_flight(id), Sats(5).msats, Code.PAYOUT_PLANNED))
+        place = {"payment_hash": f"hash of {id}", "payment_request": "", "destination": "invoice", "place": None, "approved": None}
+        of = {"id": id, "obligation": account, "subject": owed, "amount_msat": 5_000, "fee_limit_msat": 10, "planned_at_ms": at_ms}
+        assert store.insert_payout(tx, {**of, **place})
+        if state == "planned":
+            return
+        went = chart.LIGHTNING if state == "sent" else account
+        code = Code.PAYOUT_SENT if state == "sent" else Code.PAYOUT_RETURNED
+        commit(tx, at_ms, Move(f"payout/{id}/ended", chart.in_flight(id), went, Sats(5).msats, code))
+        ended = {"id": id, "state": state, "fee_msat": 0, "preimage": None, "trouble": "no route" if state == "failed" else None}
+        store.end_payout(tx, {**ended, "at_ms": at_ms})
+
+    return write
+
+
+def listed(run: Run, *words: str) -> list[tuple[str, bool]]:
+    code, out, _ = run("refunds", "list", "--json", *words)
+    assert code == 0
+    return [(one["id"], one["needsYou"]) for one in json.loads(out)["payouts"]]
+
+
+def test_what_needs_the_operator_comes_first_however_much_has_arrived_since(run: Run, ledger_at: Callable[..., None]) -> None:
+    now_ms = SystemClock().now_ms()
+    ledger_at(
+        payout("pay_hangs", "planned", now_ms - 3_600_000, "job_hangs"),
+        payout("pay_broke", "failed", now_ms - 7_200_000, "job_broke"),
+        payout("pay_broke_then", "failed", now_ms - 9_000_000, "job_mended"),
+        payout("pay_mended", "sent", now_ms - 8_000_000, "job_mended"),
+        *(payout(f"pay_{n}", "sent", now_ms - n, f"job_{n}") for n in range(6)),
+        payout("pay_new", "planned", now_ms, "job_new"),
+    )
+    needed = [("pay_broke", True), ("pay_hangs", True)]
+    shown = listed(run, "--limit", "4")
+    assert shown[:2] == needed
+    assert ("pay_new", False) in shown
+    assert len(shown) == 6
+    assert listed(run, "--only", "attention") == needed
+    assert listed(run, "--only", "on-its-way") == [("pay_new", False), ("pay_hangs", False)]
+    assert listed(run, "--for", "job_3") == [("pay_3", False)]
+    assert [one for one, _ in listed(run, "--only", "failed")] == ["pay_broke", "pay_broke_then"]
+    text = run("refunds", "list")[1]
+    assert text.index("do not get on by themselves") < text.index("pay_broke") < text.index("pay_5")
+    assert "no route" in text
+
+
 def invoice_of(tmp_path: Path, amount: Sats) -> str:
     """An invoice of the built-in customer of this ledger."""
     import asyncio
 
-    from timmy.clock import SystemClock
     from timmy.db import open_database
     from timmy.ids import system_random
     from timmy.lightning.wallets.builtin import BuiltinCustomer
