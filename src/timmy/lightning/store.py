@@ -202,14 +202,13 @@ def payouts_in(tx: Tx, states: Sequence[str], limit: int) -> list[Row]:
     return tx.all("SELECT * FROM payouts WHERE state IN :states ORDER BY planned_at_ms DESC LIMIT :limit", states=list(states), limit=limit)
 
 
-_LISTED = """SELECT p.*, t.trouble AS waits_for, t.parked FROM payouts AS p LEFT JOIN tasks AS t ON t.id = 'pay/' || p.id """
-
-
 def payouts_for_attention(tx: Tx, since_ms: int, limit: int) -> list[Row]:
     """What does not get on by itself, the oldest first: on its way since before `since_ms`, laid aside, or failed with its sats owed."""
     return tx.all(
-        _LISTED
-        + """LEFT JOIN accounts AS a ON a.id = p.obligation
+        """SELECT p.*, t.trouble AS waits_for, t.parked
+             FROM payouts AS p
+             LEFT JOIN tasks AS t ON t.id = 'pay/' || p.id
+             LEFT JOIN accounts AS a ON a.id = p.obligation
             WHERE (p.state = 'planned' AND (p.planned_at_ms < :since_ms OR t.parked = 1))
                OR (p.state = 'failed' AND a.balance_msat - a.reserved_msat >= 1000
                    AND NOT EXISTS (SELECT 1 FROM payouts AS q WHERE q.obligation = p.obligation AND q.planned_at_ms > p.planned_at_ms))
@@ -222,8 +221,11 @@ def payouts_for_attention(tx: Tx, since_ms: int, limit: int) -> list[Row]:
 def payouts_listed(tx: Tx, states: Sequence[str], subject: str | None, limit: int) -> list[Row]:
     """The newest first, each with what its task waits for."""
     return tx.all(
-        _LISTED
-        + "WHERE p.state IN :states AND p.subject = COALESCE(CAST(:subject AS TEXT), p.subject) ORDER BY p.planned_at_ms DESC LIMIT :limit",
+        """SELECT p.*, t.trouble AS waits_for, t.parked
+             FROM payouts AS p
+             LEFT JOIN tasks AS t ON t.id = 'pay/' || p.id
+            WHERE p.state IN :states AND p.subject = COALESCE(CAST(:subject AS TEXT), p.subject)
+            ORDER BY p.planned_at_ms DESC LIMIT :limit""",
         states=list(states),
         subject=subject,
         limit=limit,
