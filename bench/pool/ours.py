@@ -20,6 +20,8 @@ from timmy.generosity import Ask, Decision, Free, Gift, decide_all
 from timmy.generosity.pool import record_grants
 from timmy.ledger import commit_all
 
+AT_ONCE = 1_000  # when it is over: more than can wait have been served by then
+
 
 def decide(tx: Tx, asks: Sequence[Ask]) -> Sequence[Decision]:
     return decide_all(tx, asks, TERMS)
@@ -51,7 +53,8 @@ async def main(order: dict[str, Any]) -> None:
     wait_for_go()
     await closed_loop(Stopwatch(order["warm_seconds"], order["seconds"]), order["callers"], once)
     wait_to_leave()
-    await asyncio.gather(*(db.write_grouped(end, gift) for gift in reserved))
+    for first in range(0, len(reserved), AT_ONCE):
+        await asyncio.gather(*(db.write_grouped(end, gift) for gift in reserved[first : first + AT_ONCE]))
     await db.aclose()
 
 
