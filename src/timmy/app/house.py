@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose
+from timmy.app.caution import cautions
 from timmy.app.development import Development
 from timmy.app.people import People
 from timmy.app.vitals import Vitals
@@ -27,6 +28,7 @@ from timmy.ids import RandomBytes, system_random
 from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
 from timmy.jobs.flow import payout_ended
+from timmy.jobs.work import quote_for
 from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
 from timmy.lightning.wallets.protocol import Wallet, WalletDown
@@ -68,6 +70,7 @@ class App:
     vitals: Vitals
     house: WebHouse
     web: FastAPI
+    cautions: tuple[str, ...]  # for the operator, at the start
 
     async def run_due(self) -> int:
         """Do, one after the other, all that is due now; how much that was. For whoever has the background work in hand."""
@@ -170,6 +173,7 @@ def _furnish(
     return App(
         settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, identity, estimates, model_worker,
         money_worker, vitals, house, create_app(house),
+        cautions(settings, wallet, quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price),
     )  # fmt: skip
 
 

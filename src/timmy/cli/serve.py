@@ -67,6 +67,8 @@ def at_its_port(settings: Settings, listener: socket.socket) -> Settings:
 async def keep_open(settings: Settings, listener: socket.socket) -> None:
     async with build(settings) as app:
         welcome(settings)
+        for caution in app.cautions:
+            warn(caution)
         running = server(app.web, app.house, host=settings.host, port=settings.port)
         look_for_it_rarely()
         opened = asyncio.create_task(tell_when_open(running, settings.public_url))
