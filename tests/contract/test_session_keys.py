@@ -12,13 +12,15 @@ from tests.contract.session_house import DEPOSIT, PATH, House, at_home
 
 from timmy import events
 from timmy.clock import SECOND_MS, ManualClock
-from timmy.db import Database
+from timmy.db import Database, open_database
 from timmy.errors import Refusal
 from timmy.identity import store as identity_store
 from timmy.identity.caveats import CaveatUnknown, MacaroonExpired, NotAllowed, Use
 from timmy.identity.macaroons import MacaroonMalformed, decode
+from timmy.ids import system_random
 from timmy.money import Msats, Sats
 from timmy.sessions import RequestState, SessionState, SessionView
+from timmy.sessions.keys import RootKeys
 from timmy.sessions.protocol import ToInvoice
 from timmy.sessions.refusals import KeyLimitReached, MacaroonUnknown
 
@@ -168,3 +170,15 @@ async def test_a_session_is_followed_from_any_point(house: House) -> None:
     assert {news.state for news in told} == {SessionState.EXPIRED}
     assert [news.seq for news in told] == sorted({news.seq for news in told})
     assert [news async for news in house.sessions.follow(view.id, after_seq=told[2].seq)] == told[3:]
+
+
+async def test_of_many_who_rotate_at_once_nobody_fails_and_each_has_a_new_key(house: House, database_url: str) -> None:
+    await house.opened()
+    others = [open_database(database_url) for _ in range(3)]
+    keys = [RootKeys(db, house.clock, system_random, location="") for db in (house.db, *others)]
+    await asyncio.gather(*(each.rotate() for each in keys for _ in range(5)))
+    for db in others:
+        await db.aclose()
+    assert 2 <= len(await house.db.read(identity_store.root_keys)) <= 21
+    assert await house.sessions.keys.retire_old()
+    assert len(await house.db.read(identity_store.root_keys)) == 1

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timmy import __version__
-from timmy.cli import byhand, config, demo, ledger, pool, practice, reconcile, refunds, serve, strays, tasks, testkit
+from timmy.cli import byhand, config, demo, keys, ledger, pool, practice, reconcile, refunds, serve, strays, tasks, testkit
 from timmy.cli.screen import fail
 from timmy.demo import DemoFailed
 from timmy.errors import TimmyError
@@ -31,6 +31,7 @@ app.add_typer(refunds.app, name="refunds")
 refunds.app.command("pay")(byhand.pay)
 refunds.app.command("resolve")(byhand.resolve)
 app.add_typer(strays.app, name="strays")
+app.add_typer(keys.app, name="keys")
 app.add_typer(tasks.app, name="tasks")
 app.command("reconcile")(reconcile.reconcile)
 app.command("testkit")(testkit.run_testkit)

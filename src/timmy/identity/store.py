@@ -83,9 +83,16 @@ def root_keys(tx: Tx) -> list[Row]:
     return tx.all("SELECT id, secret FROM root_keys WHERE retired_at_ms IS NULL ORDER BY id DESC")
 
 
+def root_key_history(tx: Tx) -> list[Row]:
+    """All that there ever were, the newest first; not the keys themselves."""
+    return tx.all("SELECT id, created_at_ms, retired_at_ms FROM root_keys ORDER BY id DESC")
+
+
 def insert_root_key(tx: Tx, secret: str, at_ms: int) -> None:
+    """Of two who rotate at once, one makes the new key, which is new for both."""
     tx.run(
-        "INSERT INTO root_keys (id, secret, created_at_ms) SELECT COALESCE(MAX(id), 0) + 1, :secret, :at_ms FROM root_keys",
+        """INSERT INTO root_keys (id, secret, created_at_ms) SELECT COALESCE(MAX(id), 0) + 1, :secret, :at_ms FROM root_keys WHERE TRUE
+           ON CONFLICT (id) DO NOTHING""",
         secret=secret,
         at_ms=at_ms,
     )
