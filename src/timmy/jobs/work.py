@@ -226,12 +226,16 @@ class Workshop:
 
     def _finished(self, completion: Completion, quote: Quote) -> Finished:
         usage = completion.usage
+        came_to = quote.charge(usage.input, usage.output, usage.cached)
+        charge = min(came_to, quote.price.msats)
+        if came_to > charge:  # the house's: no sats of anybody's move for it, and the operator should know of a model that does this
+            log.warning("jobs.overrun", model=quote.model, over_msat=came_to.value - charge.value)
         return Finished(
             result=completion.text,
             truncated=completion.finish is Finish.LENGTH,
             usage=usage,
             cost=quote.cost(usage.input, usage.output, usage.cached),
-            charge=min(quote.charge(usage.input, usage.output, usage.cached), quote.price.msats),
+            charge=charge,
             pool_credit_bp=self._terms.pool_credit_bp,
         )
 

@@ -118,7 +118,11 @@ class Work:
         charged, cost = Msats(0), NanoUsd(0)
         for quote, usage in parts:
             # The smaller of the two at each step: a provider that claims absurdly many tokens must not keep a request from ending.
-            charged = min(begun.holding.in_all, charged + min(begun.holding.in_all, quote.charge(usage.input, usage.output, usage.cached)))
+            came_to = quote.charge(usage.input, usage.output, usage.cached)
+            left = begun.holding.in_all - charged
+            charged += min(left, came_to)
+            if came_to > left:  # the house's: no sats of anybody's move for it, and the operator should know of a model that does this
+                log.warning("sessions.overrun", model=quote.model, over_msat=came_to.value - left.value)
             cost = NanoUsd(min(cost.value + quote.cost(usage.input, usage.output, usage.cached).value, NANO_USD_MAX))
         return Ending(
             beginning.request_id,
