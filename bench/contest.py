@@ -56,7 +56,7 @@ def compete(variants: Sequence[Variant], patience: Patience) -> Board:
             turn = variant.take_turn()
             board[variant.name].append(turn)
             print(
-                f"  {repetition + 1}/{patience.repetitions}  {variant.name:<58} {turn.per_second:>9,.0f}/s  p50 {turn.p50_ms:.1f} ms  "
+                f"  {repetition + 1}/{patience.repetitions}  {variant.name:<78} {turn.per_second:>9,.0f}/s  p50 {turn.p50_ms:.1f} ms  "
                 f"p99 {turn.p99_ms:.1f} ms  CPU {turn.client_cpu_us:,.0f} + {turn.server_cpu_us:,.0f} µs  "
                 f"foreign {turn.foreign_cores:.2f} cores",
                 flush=True,

@@ -108,26 +108,28 @@ def _pool(board: Board) -> str:
 
 
 def _jobs(board: Board) -> str:
-    def rivals(start: str, what: str) -> list[Turn]:
-        return best_of(board, [name for name in board if name.startswith(start) and what in name])
+    def best(module: str, engine: str, *, processes: int | None = None, same_rows: bool = False) -> list[Turn]:
+        return best_of(board, [name for name in jobs.named(module, engine, processes=processes, same_rows=same_rows) if name in board])
 
-    pg, lite = board[jobs.ours("PostgreSQL")], board[jobs.ours("SQLite")]
-    bare_pg, bare_lite = board[jobs.bare("PostgreSQL")], board[jobs.bare("SQLite")]
-    dbos, dbos_lite = rivals("DBOS, PostgreSQL", "bare"), rivals("DBOS, SQLite", "bare")
-    chain = rivals("Procrastinate", "bare")
-    rows = [
-        ("five bare steps, PostgreSQL: Timmy ÷ DBOS", ratio(bare_pg, dbos), 20.0),
-        ("five bare steps, PostgreSQL: Timmy ÷ Procrastinate", ratio(bare_pg, chain), 20.0),
-        ("five bare steps, SQLite: Timmy ÷ DBOS", ratio(bare_lite, dbos_lite), 20.0),
-        ("the same rows, PostgreSQL: Timmy's jobs ÷ DBOS", ratio(pg, rivals("DBOS, PostgreSQL", "same rows")), 20.0),
-        ("the same rows, PostgreSQL: Timmy's jobs ÷ Procrastinate", ratio(pg, rivals("Procrastinate", "same rows")), 20.0),
-        ("Timmy's whole jobs ÷ bare steps of DBOS, PostgreSQL", ratio(pg, dbos), 20.0),
-        ("Timmy's whole jobs ÷ bare tasks of Procrastinate, PostgreSQL", ratio(pg, chain), 20.0),
-        ("Timmy's whole jobs ÷ bare steps of DBOS, SQLite", ratio(lite, dbos_lite), 20.0),
+    rivals = ((jobs.DBOS, "DBOS"), (jobs.PROCRASTINATE, "Procrastinate"))
+    ours, one = best(jobs.OURS, jobs.PG), best(jobs.OURS, jobs.PG, processes=1)
+    rows: list[tuple[str, Spread, float | None]] = []
+    for rival, name in rivals:
+        rows += [
+            (f"Timmy's whole jobs ÷ five bare steps of {name}, each at its best", ratio(ours, best(rival, jobs.PG)), 20.0),
+            (f"the same rows written: Timmy ÷ {name}, each at its best", ratio(ours, best(rival, jobs.PG, same_rows=True)), 20.0),
+            (f"five bare steps each: Timmy ÷ {name}, each at its best", ratio(best(jobs.BARE, jobs.PG), best(rival, jobs.PG)), 20.0),
+            (f"one process each: Timmy's whole jobs ÷ five bare steps of {name}", ratio(one, best(rival, jobs.PG, processes=1)), None),
+        ]
+    lite = best(jobs.DBOS, jobs.LITE)
+    rows += [
+        ("SQLite: Timmy's whole jobs ÷ five bare steps of DBOS, each at its best", ratio(best(jobs.OURS, jobs.LITE), lite), 20.0),
+        ("SQLite, five bare steps each: Timmy ÷ DBOS, each at its best", ratio(best(jobs.BARE, jobs.LITE), lite), 20.0),
     ]
-    more = [(n, board[jobs.ours("PostgreSQL", n)]) for n in jobs.PROCESSES if n > 1]
-    grown = [(f"Timmy's jobs, PostgreSQL: {n} processes ÷ 1", ratio(turns, pg), None) for n, turns in more]
-    return _table(board, "jobs") + _ratios([*rows, *grown])
+    for processes in (2, 4):
+        if more := [name for name in jobs.named(jobs.OURS, jobs.PG, processes=processes) if name in board]:
+            rows.append((f"Timmy's whole jobs: {processes} processes ÷ 1, each at its best", ratio(best_of(board, more), one), None))
+    return _table(board, "jobs") + _ratios(rows)
 
 
 def _memory(found: Mapping[str, Mapping[str, float]]) -> str:

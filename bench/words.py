@@ -50,9 +50,9 @@ stand beside Timmy's task engine alone. *Steps that write the same rows* are a r
 one transaction a step ([same_rows.py](../../bench/peers/same_rows.py)).
 
 What is in theirs and not in ours: DBOS keeps each step's result and replays a workflow from them; Procrastinate knows priorities,
-schedules and several strategies for retries. Each rival runs in one process, at several numbers of jobs at once, and the best of
-them counts. Timmy's worker takes 64 tasks at once here (`WORKERS` is 8 as it comes). With more processes than cores, and PostgreSQL
-on the same ones, growth is bounded by the machine.
+schedules and several strategies for retries. Everybody runs on the same cores, in one server process and in two, at several numbers
+of jobs at once, and in each repetition the best of them counts. Timmy's worker takes as many tasks at once here as there are jobs
+(`WORKERS` is 8 as it comes). With more processes than cores, and PostgreSQL on the same ones, growth is bounded by the machine.
 """
 
 SESSIONS = """

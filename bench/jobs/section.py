@@ -1,8 +1,9 @@
-"""(b) Jobs per second: ours in one process beside DBOS and Procrastinate, then ours in 1, 2 and 4 processes."""
+"""(b) Jobs per second: ours beside DBOS and Procrastinate, in one server process and in several, at several numbers of jobs at once."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,82 +14,107 @@ from bench.contest import Board, Patience, Turn, Variant, compete
 from bench.peers import venv
 from bench.runners import run_together
 
-AT_ONCE = 64
-PROCESSES = (1, 2, 4)
 LINGER_SECONDS = 1.0
 PEER_SECONDS_MIN = 4.0  # they are slower: a shorter window would count too little
 
 DBOS, PROCRASTINATE = "bench.peers.dbos_workflow", "bench.peers.procrastinate_chain"
 OURS, BARE = "bench.jobs.ours", "bench.jobs.bare"
+WORK = {
+    OURS: "Timmy, whole jobs",
+    BARE: "Timmy, five bare tasks",
+    DBOS: "DBOS, five bare steps",
+    PROCRASTINATE: "Procrastinate, five bare tasks",
+}
+SAME_ROWS = {DBOS: "DBOS, steps that write the same rows", PROCRASTINATE: "Procrastinate, tasks that write the same rows"}
 
 
-def ours(engine: str, processes: int = 1) -> str:
-    many = f"{processes} processes, {AT_ONCE} at once each" if processes > 1 else f"1 process, {AT_ONCE} at once"
-    return f"Timmy's jobs, {engine}, {many}"
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """One way of running one of them. `callers`: jobs at once in each process."""
+
+    module: str
+    engine: str
+    processes: int
+    callers: int
+    same_rows: bool = False
+
+    @property
+    def name(self) -> str:
+        work = (SAME_ROWS if self.same_rows else WORK)[self.module]
+        many = f"{self.processes} processes, {self.callers} at once each" if self.processes > 1 else f"1 process, {self.callers} at once"
+        return f"{work}, {self.engine}, {many}"
+
+    @property
+    def is_ours(self) -> bool:
+        return self.module in (OURS, BARE)
 
 
-def bare(engine: str) -> str:
-    return f"Timmy's tasks, {engine}, five bare steps, {AT_ONCE} at once"
+PG, LITE = "PostgreSQL", "SQLite"
+# Everybody at several settings, because the ratio is that of the best to the best: more at once is where ours groups, and where a rival's
+# pool is full; more processes than cores help nobody, but show what it costs.
+RIVALS = (DBOS, PROCRASTINATE)
+ENTRANTS = (
+    *(Entrant(OURS, PG, processes, callers) for processes, callers in ((1, 64), (1, 256), (1, 512), (2, 256), (4, 256))),
+    *(Entrant(BARE, PG, 1, callers) for callers in (64, 256)),
+    *(Entrant(rival, PG, processes, callers) for rival in RIVALS for processes, callers in ((1, 16), (1, 64), (2, 16))),
+    *(Entrant(rival, PG, processes, 16, same_rows=True) for rival in RIVALS for processes in (1, 2)),
+    Entrant(OURS, LITE, 1, 256),
+    Entrant(BARE, LITE, 1, 256),
+    Entrant(DBOS, LITE, 1, 1),
+    Entrant(DBOS, LITE, 1, 16),
+)
+QUICK = tuple(entrant for entrant in ENTRANTS if entrant.processes <= 2 and entrant.callers != 64)
 
 
-def dbos(engine: str, callers: int, *, same_rows: bool = False) -> str:
-    return f"DBOS, {engine}, {'steps that write the same rows' if same_rows else 'five bare steps'}, {callers} at once"
-
-
-def procrastinate(callers: int, *, same_rows: bool = False) -> str:
-    return f"Procrastinate, PostgreSQL, {'tasks that write the same rows' if same_rows else 'five bare tasks'}, {callers} at once"
+def named(module: str, engine: str, *, processes: int | None = None, same_rows: bool = False) -> list[str]:
+    """The entrants of a kind: to find the best of them on the board."""
+    return [
+        entrant.name
+        for entrant in ENTRANTS
+        if (entrant.module, entrant.engine, entrant.same_rows) == (module, engine, same_rows) and processes in (None, entrant.processes)
+    ]
 
 
 def run(cluster: Cluster, folder: Path, out: Path, patience: Patience, *, quick: bool) -> Board:
     python = venv.python_of(out)
-    on_postgres, on_sqlite = partial(_on_postgres, cluster, patience, python), partial(_on_sqlite, folder, patience, python)
-    variants = [
-        Variant(ours("PostgreSQL"), partial(on_postgres, OURS, AT_ONCE)),
-        Variant(bare("PostgreSQL"), partial(on_postgres, BARE, AT_ONCE)),
-    ]
-    # Each rival at several settings: the ratio is to the best of them.
-    for callers in (16,) if quick else (16, AT_ONCE):
-        for same in (False, True):
-            variants += [
-                Variant(dbos("PostgreSQL", callers, same_rows=same), partial(on_postgres, DBOS, callers, same_rows=same)),
-                Variant(procrastinate(callers, same_rows=same), partial(on_postgres, PROCRASTINATE, callers, same_rows=same)),
-            ]
-    variants += [Variant(ours("SQLite"), partial(on_sqlite, OURS, AT_ONCE)), Variant(bare("SQLite"), partial(on_sqlite, BARE, AT_ONCE))]
-    variants += [Variant(dbos("SQLite", callers), partial(on_sqlite, DBOS, callers)) for callers in ((1,) if quick else (1, 16))]
-    variants += [Variant(ours("PostgreSQL", n), partial(on_postgres, OURS, AT_ONCE, processes=n)) for n in PROCESSES if n > 1]
-    return compete(variants, patience)
+    turns = {PG: partial(_on_postgres, cluster, patience, python), LITE: partial(_on_sqlite, folder, patience, python)}
+    entrants = QUICK if quick else ENTRANTS
+    return compete([Variant(entrant.name, partial(turns[entrant.engine], entrant)) for entrant in entrants], patience)
 
 
-def _order(module: str, url: str, callers: int, patience: Patience, *, same_rows: bool) -> dict[str, Any]:
-    seconds = patience.seconds if module in (OURS, BARE) else max(PEER_SECONDS_MIN, patience.seconds)
-    order = {"url": url, "callers": callers, "concurrency": callers, "warm_seconds": patience.warm_seconds, "seconds": seconds}
-    return {**order, "linger_seconds": LINGER_SECONDS, "same_rows": same_rows}
+def _order(entrant: Entrant, url: str, patience: Patience) -> dict[str, Any]:
+    seconds = patience.seconds if entrant.is_ours else max(PEER_SECONDS_MIN, patience.seconds)
+    order = {
+        "url": url,
+        "callers": entrant.callers,
+        "concurrency": entrant.callers,
+        "warm_seconds": patience.warm_seconds,
+        "seconds": seconds,
+    }
+    return {**order, "linger_seconds": LINGER_SECONDS, "same_rows": entrant.same_rows}
 
 
-def _on_postgres(
-    cluster: Cluster, patience: Patience, python: Path, module: str, callers: int, *, same_rows: bool = False, processes: int = 1
-) -> Turn:
-    with_schema = same_rows or module in (OURS, BARE)
+def _on_postgres(cluster: Cluster, patience: Patience, python: Path, entrant: Entrant) -> Turn:
+    with_schema = entrant.same_rows or entrant.is_ours
     url = cluster.fresh("bench_jobs", empty=not with_schema)
     if with_schema:
         books.fill_pool(url)
-    orders = [_order(module, url, callers, patience, same_rows=same_rows)] * processes
-    turn = run_together(module, orders, server_pid=cluster.pid, python=None if module in (OURS, BARE) else python)
+    orders = [_order(entrant, url, patience)] * entrant.processes
+    turn = run_together(entrant.module, orders, server_pid=cluster.pid, python=None if entrant.is_ours else python)
     if with_schema:
-        books.check(url, jobs_complete=0 if module == BARE else round(turn.per_second * patience.seconds))
+        books.check(url, jobs_complete=0 if entrant.module == BARE else round(turn.per_second * patience.seconds))
     cluster.drop("bench_jobs")
     return turn
 
 
-def _on_sqlite(folder: Path, patience: Patience, python: Path, module: str, callers: int) -> Turn:
+def _on_sqlite(folder: Path, patience: Patience, python: Path, entrant: Entrant) -> Turn:
     place = folder / "sqlite-jobs"
     place.mkdir()
-    url = f"sqlite://{place / 'timmy.db'}" if module in (OURS, BARE) else f"sqlite:///{place / 'dbos.sqlite'}"
-    if module in (OURS, BARE):
+    url = f"sqlite://{place / 'timmy.db'}" if entrant.is_ours else f"sqlite:///{place / 'dbos.sqlite'}"
+    if entrant.is_ours:
         books.fill_pool(url)
-    order = _order(module, url, callers, patience, same_rows=False)
-    turn = run_together(module, [order], python=None if module in (OURS, BARE) else python)
-    if module in (OURS, BARE):
-        books.check(url, jobs_complete=0 if module == BARE else round(turn.per_second * patience.seconds))
+    turn = run_together(entrant.module, [_order(entrant, url, patience)], python=None if entrant.is_ours else python)
+    if entrant.is_ours:
+        books.check(url, jobs_complete=0 if entrant.module == BARE else round(turn.per_second * patience.seconds))
     shutil.rmtree(place)
     return turn

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from dbos import DBOS
 
+from bench.peers.one_at_a_time import one_at_a_time
 from bench.peers.same_rows import SameRows
 from bench.stopwatch import Stopwatch, closed_loop, wait_for_go, wait_to_leave
 
@@ -40,8 +43,10 @@ async def main(order: dict[str, Any]) -> None:
     if order["same_rows"]:
         rows = SameRows(order["url"])
         await rows.open()
-    DBOS(config={"name": "bench", "system_database_url": order["url"], "log_level": "ERROR"})
-    DBOS.launch()
+    # Each process by a name of its own: otherwise one would take another's workflows for its own from before a crash.
+    DBOS(config={"name": "bench", "system_database_url": order["url"], "log_level": "ERROR", "executor_id": str(os.getpid())})
+    with one_at_a_time(order["url"]) if order["url"].startswith("postgresql") else nullcontext():
+        DBOS.launch()
 
     async def once() -> None:
         await five_steps(f"job_{secrets.token_hex(12)}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import secrets
 import sys
 from typing import Any
 
 from procrastinate import App, PsycopgConnector
 
+from bench.peers.one_at_a_time import one_at_a_time
 from bench.peers.same_rows import SameRows
 from bench.stopwatch import Stopwatch, closed_loop, wait_for_go, wait_to_leave
 
@@ -34,7 +36,9 @@ async def main(order: dict[str, Any]) -> None:
         else:
             ended.pop(job).set_result(None)
 
-    step = app.task(name="step")(work)
+    # A queue for each process: whoever began a chain is there to see its end.
+    queue = f"process-{os.getpid()}"
+    step = app.task(name="step", queue=queue)(work)
 
     async def once() -> None:
         job = f"job_{secrets.token_hex(12)}"
@@ -43,10 +47,12 @@ async def main(order: dict[str, Any]) -> None:
         await done
 
     async with app.open_async():
-        await app.schema_manager.apply_schema_async()
+        with one_at_a_time(order["url"]) as connection:
+            if connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone() == (None,):
+                await app.schema_manager.apply_schema_async()
         # Finished tasks are deleted: the table stays small, which is kind to it.
         worker = asyncio.create_task(
-            app.run_worker_async(concurrency=order["callers"], install_signal_handlers=False, delete_jobs="successful")
+            app.run_worker_async(queues=[queue], concurrency=order["callers"], install_signal_handlers=False, delete_jobs="successful")
         )
         await once()
         wait_for_go()
