@@ -60,7 +60,7 @@ class Counter:
         terms, bell = replace(TERMS, **changes), Bell()
         lnurl = cast(LnurlClient, self.address)
         self.paying = Paying(self.db, self.clock, self.wallet, lnurl, bell, terms, system_random, monotonic=monotonic)
-        self.worker = Worker(self.db, self.clock, bell, {payouts.PAY: self.paying.pay}, concurrency=1)
+        self.worker = Worker(self.db, self.clock, bell, {payouts.PAY: self.paying.pay, payouts.ASK_FEE: self.paying.ask_fee}, concurrency=1)
 
     async def owe(self, job: str = "job_1", amount: Sats = OWED) -> str:
         """A payment has come in, and is owed back."""

@@ -147,7 +147,7 @@ def _furnish(
         location=settings.public_url,
     )  # fmt: skip
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
-    handlers = {**workshop.handlers, **prefunded.handlers, payouts.PAY: paying.pay, SWEEP: receiving.sweep}
+    handlers = {**workshop.handlers, **prefunded.handlers, payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep}
 
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)

@@ -8,6 +8,8 @@ of two payment hashes win). Feature bits are left to the wallet that pays: only 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -286,6 +288,15 @@ def _exactly_32(octets: bytes) -> bytes:
     if len(octets) != 32:
         raise ValueError(f"a hash or secret has 32 bytes, not {len(octets)}")
     return octets
+
+
+def fits(preimage: str, payment_hash: str) -> bool:
+    """Whether the preimage proves that this payment arrived (BOLT 11: the hash is its SHA-256)."""
+    try:
+        found = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
+    except ValueError:
+        return False
+    return hmac.compare_digest(found, payment_hash)
 
 
 def check_refund_invoice(invoice: Invoice, *, network: Network, amount: Msats, now_ms: int, margin_seconds: int) -> None:

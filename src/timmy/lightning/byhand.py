@@ -13,7 +13,7 @@ from timmy.errors import NotFound, Refusal
 from timmy.events import NewEvent
 from timmy.ledger import Code, Move, chart, commit
 from timmy.ledger.commit import hold_still
-from timmy.lightning import payouts, store
+from timmy.lightning import bolt11, payouts, store
 from timmy.lightning.payouts import PAY, NothingOwed, Payout, PayoutInProgress
 from timmy.lightning.wallets.protocol import Failed, NeverSent, PaymentOutcome
 from timmy.money import Msats
@@ -81,7 +81,7 @@ def has_arrived(tx: Tx, payout_id: str, preimage: str, fee: Msats | None, why: s
     """It arrived, and the operator has the proof that the wallet does not give. Raises NoProof, NoSuchPayout, PayoutEnded."""
     _cross_off(tx, payout_id)  # first: whoever has it in hand has written its outcome before this, or writes nothing
     payout = _planned(tx, payout_id)
-    if not payouts.fits(preimage, payout.payment_hash):
+    if not bolt11.fits(preimage, payout.payment_hash):
         raise NoProof("The preimage does not belong to this payment: its SHA-256 must be the payment hash of the customer's invoice.")
     store.approve(tx, payout.id, why, payout.fee_limit.value)
     payouts.book_sent(tx, payout, fee, preimage, at_ms)

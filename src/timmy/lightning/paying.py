@@ -26,6 +26,8 @@ SEND_WITHIN_SECONDS = 20  # of noting a try: well before anybody else believes t
 LOOK_AGAIN_SECONDS = 2.0
 ASK_AGAIN_MAX_SECONDS = 300.0
 LIMIT_PAUSE_SECONDS = 60.0
+FEE_ASK_MAX_SECONDS = 6 * 3_600.0
+FEE_ASKS_MAX = 40  # about a week
 
 log = structlog.get_logger("timmy.payouts")
 
@@ -121,6 +123,21 @@ class Paying:
         await self._record(task, payout, outcome)
         self._bell.ring()
 
+    async def ask_fee(self, task: Task) -> None:
+        """Handler of a payout that arrived at a cost which the wallet did not tell: it is asked again, ever more rarely, for a week. Then
+        the most that it may have been stays reserved, and `timmy reconcile` is what settles it."""
+        payout = await self._db.read(payouts.find, task.subject)
+        outcome = await self._wallet.lookup_payment(payout.payment_hash) if payout is not None else None
+        if payout is not None and isinstance(outcome, Succeeded) and outcome.fee is not None:
+            await self._db.write(payouts.book_fee, task, payout, outcome.fee, self._clock.now_ms())
+        elif payout is not None and task.attempts < FEE_ASKS_MAX:
+            raise AskAgainLater(
+                "the wallet does not say what it cost", after_seconds=min(FEE_ASK_MAX_SECONDS, 10 * 2 ** min(task.attempts, 12))
+            )
+        else:
+            log.warning("payouts.fee_never_told", payout=task.subject)
+            await self._db.write(tasks.finish, [task])
+
     async def _try(self, task: Task, payout: Payout) -> PaymentOutcome:
         now_ms = self._clock.now_ms()
         if payout.tried_at_ms is not None and now_ms - payout.tried_at_ms < RESEND_AFTER_MS:
@@ -147,7 +164,7 @@ class Paying:
         now_ms = self._clock.now_ms()
         match outcome:
             case Succeeded(preimage=preimage):
-                if preimage is not None and not payouts.fits(preimage, payout.payment_hash):
+                if preimage is not None and not bolt11.fits(preimage, payout.payment_hash):
                     log.error("payouts.wrong_preimage", payout=payout.id)
                     raise self._later(task, "the wallet says that it arrived, with a preimage that does not fit")
                 await self._db.write(payouts.sent, task, payout, outcome, now_ms, self._on_ended)

@@ -14,8 +14,6 @@ been paid twice.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +34,13 @@ from timmy.tasks import NewTask, Task
 from timmy.tasks.book import holds
 
 PAY = "pay"
+ASK_FEE = "ask_fee"  # of a payout that arrived, and whose wallet did not say what it cost
 VERB = "payouts.plan"  # what an Idempotency-Key is for here
 EXPIRY_MARGIN_SECONDS = 60
 PAYOUTS_PER_OBLIGATION_MAX = 10
 LOOKS_BEFORE_FAILED = 2
 BREAKER = "payouts"
+FIRST_ASK_FOR_FEE_MS = 10_000
 WHOLE_BP = 10_000
 
 log = structlog.get_logger("timmy.payouts")
@@ -295,10 +295,29 @@ def book_sent(tx: Tx, payout: Payout, told_fee: Msats | None, preimage: str | No
     fee = told_fee or Msats(0)
     entries = [Move(f"payout/{payout.id}/sent", chart.in_flight(payout.id), chart.LIGHTNING, payout.amount, Code.PAYOUT_SENT)]
     if fee:
-        entries.append(Move(f"payout/{payout.id}/fee", chart.ROUTING_FEES, chart.LIGHTNING, fee, Code.ROUTING_FEE))
+        entries.append(_fee_of(payout, fee))
     commit(tx, at_ms, *entries)
     on_ended(tx, payout, at_ms)
     _end(tx, payout, "sent", at_ms, fee_msat=fee.value if told_fee is not None else None, preimage=preimage)
+    if told_fee is None:
+        tasks.add(tx, [NewTask(ASK_FEE, payout.id, at_ms + FIRST_ASK_FOR_FEE_MS)])
+    _check_fee(tx, payout, fee, at_ms)
+
+
+def book_fee(tx: Tx, task: Task, payout: Payout, fee: Msats, at_ms: int) -> None:
+    """The wallet has told it by now. What was reserved for it in the comparison with the wallet is free from here on."""
+    if task.id not in tasks.finish(tx, [task]) or not store.note_fee(tx, payout.id, fee.value):
+        return
+    if fee:
+        commit(tx, at_ms, _fee_of(payout, fee))
+    _check_fee(tx, payout, fee, at_ms)
+
+
+def _fee_of(payout: Payout, fee: Msats) -> Move:
+    return Move(f"payout/{payout.id}/fee", chart.ROUTING_FEES, chart.LIGHTNING, fee, Code.ROUTING_FEE)
+
+
+def _check_fee(tx: Tx, payout: Payout, fee: Msats, at_ms: int) -> None:
     if fee > payout.fee_limit:
         store.trip(tx, BREAKER, f"the wallet paid {fee.value} msat in fees where {payout.fee_limit.value} were allowed", at_ms)
 
@@ -339,15 +358,6 @@ def _limit_reached(tx: Tx, payout: Payout, terms: Terms, at_ms: int) -> str | No
     return None
 
 
-def fits(preimage: str, payment_hash: str) -> bool:
-    """Whether the preimage proves that this payment arrived (BOLT 11: the hash is its SHA-256)."""
-    try:
-        found = hashlib.sha256(bytes.fromhex(preimage)).hexdigest()
-    except ValueError:
-        return False
-    return hmac.compare_digest(found, payment_hash)
-
-
 def obligation(tx: Tx, account: str) -> Obligation:
     return obligations(tx, [account])[account]
 
@@ -369,11 +379,6 @@ def _obligation(claimable: Msats, payouts: Sequence[Payout]) -> Obligation:
 def find(tx: Tx, id: str) -> Payout | None:
     row = store.payout(tx, id)
     return payout_of(row) if row else None
-
-
-def listed(tx: Tx, states: Sequence[str], limit: int = 200) -> list[Payout]:
-    """The newest first."""
-    return [payout_of(row) for row in store.payouts_in(tx, states, limit)]
 
 
 def payout_of(row: Row) -> Payout:

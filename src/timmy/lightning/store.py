@@ -154,6 +154,13 @@ def end_payout(tx: Tx, row: Row) -> bool:
     )
 
 
+def note_fee(tx: Tx, id: str, fee_msat: int) -> bool:
+    """False: it was told before."""
+    return bool(
+        tx.run("UPDATE payouts SET fee_msat = :fee_msat WHERE id = :id AND state = 'sent' AND fee_msat IS NULL", id=id, fee_msat=fee_msat)
+    )
+
+
 def end_untried(tx: Tx, id: str, tries: int, trouble: str, at_ms: int) -> bool:
     """As failed. False: it had ended, or was tried again since its tries were counted."""
     return bool(
@@ -196,10 +203,6 @@ def out_since(tx: Tx, since_ms: int, *, besides: str) -> int:
     assert row is not None, "an aggregate has a row"
     total: int = row["total_msat"]
     return total
-
-
-def payouts_in(tx: Tx, states: Sequence[str], limit: int) -> list[Row]:
-    return tx.all("SELECT * FROM payouts WHERE state IN :states ORDER BY planned_at_ms DESC LIMIT :limit", states=list(states), limit=limit)
 
 
 def payouts_for_attention(tx: Tx, since_ms: int, limit: int) -> list[Row]:
