@@ -7,15 +7,16 @@ import ast
 import pytest
 from tests.tidy.tree import PACKAGE, house, parsed
 
-# The work, within what was reserved for it, by the piece and from a session; the verdict, for a fee that was reserved.
-CALLERS = {"jobs/work.py", "sessions/work.py", "models/evaluate.py"}
+# The work, within what was reserved for it, by the piece and from a session; conversations, whole and as they stream; the verdict, for a
+# fee that was reserved.
+CALLERS = {"jobs/work.py", "sessions/work.py", "completions/live.py", "completions/running.py", "models/evaluate.py"}
 
 
 def calls_a_model(tree: ast.Module) -> bool:
     return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("complete", "stream")
+        and node.func.attr in ("complete", "stream", "chat", "chat_stream")
         and "max_output_tokens" in {keyword.arg for keyword in node.keywords}
         for node in ast.walk(tree)
     )

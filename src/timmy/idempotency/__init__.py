@@ -12,7 +12,7 @@ from timmy.db import Tx
 from timmy.errors import Refusal
 from timmy.idempotency import store
 
-__all__ = ["Key", "KeyReused", "bind", "subject_of"]
+__all__ = ["Key", "KeyReused", "bind", "rebind", "subject_of"]
 
 
 class KeyReused(Refusal):
@@ -48,3 +48,8 @@ def bind(tx: Tx, verb: str, key: Key, subject: str, at_ms: int) -> str:
     earlier = subject_of(tx, verb, key)
     assert earlier is not None, "the insert met a row"
     return earlier
+
+
+def rebind(tx: Tx, verb: str, key: Key, from_subject: str, to_subject: str) -> bool:
+    """Give the key to something new, because what it created came to nothing. False: somebody else has done so."""
+    return store.move(tx, f"{verb} {key.principal}", key.key, from_subject, to_subject)

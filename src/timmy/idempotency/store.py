@@ -22,3 +22,15 @@ def insert(tx: Tx, scope: str, key: str, body_sha256: str, subject: str, at_ms: 
             at_ms=at_ms,
         )
     )
+
+
+def move(tx: Tx, scope: str, key: str, from_subject: str, to_subject: str) -> bool:
+    return bool(
+        tx.run(
+            "UPDATE idempotency SET subject = :to_subject WHERE scope = :scope AND key = :key AND subject = :from_subject",
+            scope=scope,
+            key=key,
+            from_subject=from_subject,
+            to_subject=to_subject,
+        )
+    )

@@ -7,7 +7,7 @@ the parts that are known here, so nothing of a provider's reaches a client unsee
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -111,8 +111,8 @@ class ChatProvider(Provider, Protocol):
 
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply: ...
 
-    def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncIterator[Piece | Reply]:
-        """Pieces, then the whole, exactly once. An async generator: closing it hangs up on the provider."""
+    def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncGenerator[Piece | Reply, None]:
+        """Pieces, then the whole, exactly once. Closing it hangs up on the provider."""
         ...
 
 

@@ -57,6 +57,13 @@ def load_all(tx: Tx, session_ids: Sequence[str], keys: RootKeys, terms: Terms, n
 def _state(row: Row, deposit: Invoice, balance_msat: int, terms: Terms, now_ms: int) -> SessionState:
     if row["opened_at_ms"] is None:
         return SessionState.EXPIRED if deposit.state == "lapsed" else SessionState.AWAITING_PAYMENT
+    return open_state(row, balance_msat, terms, now_ms)
+
+
+def open_state(row: Row, balance_msat: int, terms: Terms, now_ms: int) -> SessionState:
+    """How a session stands, apart from what became of its deposit's invoice."""
+    if row["opened_at_ms"] is None:
+        return SessionState.AWAITING_PAYMENT
     if row["closed_at_ms"] is not None or now_ms >= row["used_at_ms"] + terms.ttl_ms:
         return SessionState.EXPIRED
     # The whole balance, what running requests hold included: a session must not seem paused because it is being used.

@@ -1,0 +1,163 @@
+"""Calls ended: charged for what was produced, the rest released. Whoever comes second finds it done.
+
+A call's server ends it. If that server dies, a sweep ends it, some time after the server was last heard of: what is known to have been
+handed over is charged, and kept. Both come through here, and the guarded row lets one of them pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+
+from timmy import events
+from timmy.completions import store
+from timmy.completions.holding import Holding, holding_of
+from timmy.completions.protocol import CompletionView, Ending
+from timmy.completions.terms import Terms
+from timmy.db import Row, Tx
+from timmy.errors import Breach
+from timmy.events import NewEvent
+from timmy.identity import trust
+from timmy.ledger import commit_all
+from timmy.models import Usage
+from timmy.models.chat import Delta, message_of
+from timmy.models.usage import count_tokens
+from timmy.money import NANO_USD_MAX, Msats, NanoUsd
+from timmy.pricing import Quote
+from timmy.sessions.finish import paused, pool_share
+from timmy.sessions.flow import balances
+from timmy.sessions.holding import NOTHING
+
+log = structlog.get_logger("timmy.completions")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended. `usage` None: nothing was produced, and nothing is charged."""
+
+    completion_id: str
+    ending: Ending
+    at_ms: int
+    usage: Usage | None = None
+    message: Mapping[str, Any] | None = None
+    finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    end: End
+    row: Row
+    holding: Holding
+    charged: Msats
+
+
+def end_all(tx: Tx, ends: Sequence[End], terms: Terms) -> list[CompletionView]:
+    """End calls that still run. Answers how each has ended: by this, or before it."""
+    if len({end.completion_id for end in ends}) < len(ends):
+        raise Breach("two ends of one call in one group: each is to be tried alone")
+    rows = store.lock(tx, [end.completion_id for end in ends])
+    settled = [_settled(end, rows[end.completion_id]) for end in ends if rows[end.completion_id]["state"] == "running"]
+    ended: dict[str, Row] = {}
+    if settled:
+        ended = _write(tx, settled, terms)
+    for end in ends:
+        if end.completion_id not in ended:
+            log.warning("completions.end_dropped", completion=end.completion_id)  # given up: our process was away for too long
+    return [completion_view({**rows[end.completion_id], **ended.get(end.completion_id, {})}) for end in ends]
+
+
+def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
+    """The end of a call whose server has died: what is known to have been handed over is charged, by our own count, and kept. None: it has
+    ended meanwhile."""
+    row = store.lock(tx, [completion_id]).get(completion_id)
+    if row is None or row["state"] != "running":
+        return None
+    deltas: list[Delta] = [delta for piece in store.pieces(tx, completion_id) for delta in json.loads(piece)]
+    if not deltas:
+        return End(completion_id, Ending.FAILED, at_ms)
+    message, text = message_of(deltas)
+    usage = Usage(row["input_tokens"], count_tokens(text), estimated=True)
+    return End(completion_id, Ending.DIED, at_ms, usage, message, "length")
+
+
+def _settled(end: End, row: Row) -> _Settled:
+    holding = holding_of(row)
+    charged = NOTHING
+    if end.usage is not None:
+        quote = Quote.from_json(row["quote"])
+        charged = min(holding.in_all, quote.charge(end.usage.input, end.usage.output, end.usage.cached))
+    return _Settled(end, row, holding, charged)
+
+
+def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Row]:
+    at_ms = settled[0].end.at_ms
+    units = [tuple(each.holding.settle(each.charged, pool_share(each.charged, terms.sessions))) for each in settled]
+    for refusal in commit_all(tx, at_ms, units):
+        if refusal is not None:
+            raise Breach("what a call held was not there when it ended") from refusal
+    left = balances(tx, {each.holding.session_id for each in settled})
+    rows = [_ended(each, left[each.holding.session_id][0]) for each in settled]
+    if store.end(tx, rows) != len(settled):
+        raise Breach("a call ended while it was locked")
+    store.drop_pieces(tx, [each.end.completion_id for each in settled])
+    trust.change_all(tx, list(_lessons(settled)), terms.sessions.trust, at_ms)
+    events.append(tx, at_ms, list(_news(settled, left, terms)))
+    return {row["id"]: {**row, "ended_at_ms": at_ms} for row in rows}
+
+
+def _ended(each: _Settled, left_msat: int) -> Row:
+    end = each.end
+    kept = None if end.message is None else json.dumps({"message": end.message, "finish": end.finish}, ensure_ascii=False)
+    return {
+        "id": end.completion_id,
+        "ending": end.ending.value,
+        "usage": None if end.usage is None else json.dumps(asdict(end.usage)),
+        "output": kept,
+        "charged_msat": each.charged.value,
+        "left_msat": left_msat,
+        "at_ms": end.at_ms,
+    }
+
+
+def _lessons(settled: Sequence[_Settled]) -> Iterator[trust.Change]:
+    """What somebody has paid for themselves raises their score. Nothing here lowers it: a call is not judged."""
+    for each in settled:
+        pubkey = each.row["pubkey"]
+        if pubkey is not None and each.charged:
+            yield trust.Change(f"completion/{each.end.completion_id}", pubkey, "work_paid", True, each.charged)
+
+
+def _news(settled: Sequence[_Settled], left: Mapping[str, tuple[int, int]], terms: Terms) -> Iterator[NewEvent]:
+    spent: dict[str, int] = {}
+    for each in settled:
+        id = each.holding.session_id
+        body = {"reason": "completion", "requestId": each.end.completion_id, "state": each.end.ending.value}
+        yield NewEvent(id, "balance", {"balanceMsat": left[id][0], **body, "debitedMsat": each.charged.value})
+        spent[id] = spent.get(id, 0) + each.charged.value
+    yield from paused(spent, left, terms.sessions)
+
+
+def completion_view(row: Row) -> CompletionView:
+    kept = json.loads(row["output"]) if row["output"] else {}
+    charged = Msats(row["charged_msat"])
+    return CompletionView(
+        id=row["id"],
+        model=row["model"],
+        started_at_ms=row["started_at_ms"],
+        ending=None if row["ending"] is None else Ending(row["ending"]),
+        message=kept.get("message"),
+        finish=kept.get("finish"),
+        usage=Usage(**json.loads(row["usage"])) if row["usage"] else None,
+        charged=charged,
+        cost=_in_dollars(charged, Quote.from_json(row["quote"])),
+        balance=Msats(row["left_msat"]),
+    )
+
+
+def _in_dollars(charged: Msats, quote: Quote) -> NanoUsd:
+    """Rounded down, for showing: the millisats are what was charged."""
+    return NanoUsd(min(charged.value * quote.btc.cents_per_btc // 10_000, NANO_USD_MAX))

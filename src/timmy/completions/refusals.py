@@ -1,0 +1,43 @@
+"""What this room says no to, and what would work instead."""
+
+from __future__ import annotations
+
+from timmy.errors import NotFound, Refusal
+
+
+class CompletionNotFound(NotFound):
+    code = "completion_not_found"
+    title = "There is no such completion"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+    title = "That model is not sold here"
+
+
+class NotSupported(Refusal):
+    """`param`: the field that asks for it."""
+
+    code = "not_supported"
+    title = "The provider of this model cannot do that"
+
+
+class PromptTooLong(Refusal):
+    code = "context_length_exceeded"
+    title = "The conversation is too long"
+
+
+class MaxCostTooLow(Refusal):
+    """`neededMsat`: the least with which it could begin."""
+
+    code = "max_cost_too_low"
+    title = "The call costs more than its max_cost_msat"
+
+
+class CompletionInProgress(Refusal):
+    """An earlier call like this one is being worked on, and this one says that it is its repetition."""
+
+    status = 409
+    code = "completion_in_progress"
+    title = "The call that this repeats is being worked on"
+    retry_after_seconds: int = 2
