@@ -59,8 +59,8 @@ async def claim(running: Server) -> Task:
     return task
 
 
-async def lead_to(running: Server, world: World, state: State) -> None:
-    """The job, just before somebody begins what the state waits for."""
+async def lead_to(running: Server, world: World, state: State) -> str:
+    """The id of a job, just before somebody begins what the state waits for."""
     view = await running.jobs.submit(REQUEST, key=SUBMIT_KEY)
     for awaited in (State.AWAITING_EVAL_PAYMENT, State.AWAITING_WORK_PAYMENT):
         view = await lives._view(running, view.id)
@@ -70,8 +70,9 @@ async def lead_to(running: Server, world: World, state: State) -> None:
         world.pay(invoice.payment_hash, invoice.amount.msats)
         await running.receiving.look(invoice.payment_hash)
         if (await lives._view(running, view.id)).state is state:
-            return
+            break
         await running.worker.run_due()
+    return view.id
 
 
 @pytest.fixture(autouse=True)

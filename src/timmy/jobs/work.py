@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, assert_never
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from timmy import events, tasks
 from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, Row, Tx
-from timmy.errors import Outage, Refusal
+from timmy.errors import Breach, Outage, Refusal
 from timmy.events import NewEvent
 from timmy.generosity import Ask, Decision, Free, Gate, Gift, Partial, day_of, preview
 from timmy.identity import trust
@@ -38,9 +39,10 @@ from timmy.money import Msats, NanoUsd
 from timmy.pricing import BtcOracle, Quote, RateBook, estimate_tokens, make_quote, most_input_tokens
 from timmy.tasks import AskAgainLater, Bell, Task
 from timmy.tasks.book import holds, put_back
+from timmy.tasks.worker import Handler
 
 PROGRESS_EVERY_MS = 250
-# A job whose work kills the process each time must not do so for ever; nor may its task be parked, with the customer's sats in it.
+# A job whose work breaks, or kills the process, each time must not do so for ever; nor may its task be parked, with the sats in it.
 DEATHS_MAX = 6
 REFUND_TO_ATTEMPTS_MAX = 200  # more than a week, at an hour between them; then the sats stay claimable by hand
 REFUND_TO_PAUSE_MAX_SECONDS = 3_600
@@ -88,12 +90,23 @@ class Workshop:
         self._oracle = oracle
         self._terms = terms
         self._rules = rules
-        self.handlers = {
-            machine.EVALUATE: self.evaluate,
-            machine.OFFER: self.offer,
-            machine.EXECUTE: self.execute,
+        self.handlers: dict[str, Handler] = {
+            machine.EVALUATE: partial(self._to_an_end, self.evaluate),
+            machine.OFFER: partial(self._to_an_end, self.offer),
+            machine.EXECUTE: partial(self._to_an_end, self.execute),
             machine.REFUND_TO: self.refund_to,
         }
+
+    async def _to_an_end(self, work: Handler, task: Task) -> None:
+        """Whatever breaks, the job ends and its sats are owed back. Without this the task would be laid aside at last, and the sats with
+        it, until an operator comes."""
+        if task.failures >= DEATHS_MAX:  # not `attempts`: those are also made while the model is down, and patience ends them
+            return await self._finish(task, Broke(f"The work was begun {DEATHS_MAX} times and did not come to an end."))
+        try:
+            await work(task)
+        except Breach as breach:
+            log.error("jobs.work_broke", task=task.id, why=breach.message)
+            await self._finish(task, Broke("Something of ours broke on this job, and would break again."))
 
     # judged ----------------------------------------------------------------------------------------------
 
@@ -175,8 +188,6 @@ class Workshop:
         row = await self._job(task, State.EXECUTING)
         if row is None:
             return
-        if task.failures >= DEATHS_MAX:  # not `attempts`: those are also made while the model is down, and patience ends them
-            return await self._finish(task, Broke(f"The work was begun {DEATHS_MAX} times and did not come to an end."))
         quote = Quote.from_json(row["quote"])
         budget = Msats(row["charge_msat"] + row["gift_reserved_msat"])
         most_tokens = self._most_tokens(row["request"], quote, budget)
