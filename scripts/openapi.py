@@ -50,6 +50,7 @@ def describe() -> dict[str, Any]:
         ready=_never,
         version=__version__,
         hook_secret="any",
+        completions=cast(Any, object()),
         dev=cast(Any, object()),
     )
     return create_app(house).openapi()

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from timmy.app import App, build
-from timmy.models import Provider
+from timmy.models.chat import ChatProvider
 from timmy.settings import Settings
 from timmy.web import server
 
@@ -52,7 +52,7 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(environ: Mapping[str, str], *, provider: Provider | None = None) -> AsyncIterator[Site]:
+async def serving(environ: Mapping[str, str], *, provider: ChatProvider | None = None) -> AsyncIterator[Site]:
     """Serve with these settings, on a free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

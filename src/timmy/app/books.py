@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timmy import generosity, sessions
+from timmy import completions, generosity, sessions
 from timmy.db import Row, Tx
 from timmy.jobs import store as jobs_store
 from timmy.ledger import Check, audit
@@ -25,6 +25,7 @@ def promises_of_rooms(tx: Tx) -> list[Check]:
         none_of("at most one payout is on its way per obligation, its sats set aside", lightning_store.live_and_owed(tx)),
         *generosity.audit(tx),
         *sessions.audit(tx),
+        *completions.audit(tx),
         none_of("every ended job has let go of what it held, and was charged at most its price", jobs_store.unfair(tx)),
     ]
 

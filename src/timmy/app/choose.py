@@ -11,9 +11,9 @@ from timmy.lightning.wallets.builtin import BuiltinWallet
 from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
 from timmy.lightning.wallets.protocol import Wallet
-from timmy.models import Provider
 from timmy.models.anthropic import Anthropic
 from timmy.models.builtin import BuiltinAgent
+from timmy.models.chat import ChatProvider
 from timmy.models.openai import OpenAICompatible
 from timmy.models.upstream import Timeouts
 from timmy.settings import Secret, Settings
@@ -34,7 +34,7 @@ async def wallet(settings: Settings, db: Database, clock: Clock, random_bytes: R
             raise ValueError(f"WALLET={other} is not built in")
 
 
-def provider(settings: Settings) -> Provider:
+def provider(settings: Settings) -> ChatProvider:
     """The language models of `PROVIDER`."""
     timeouts = Timeouts(total_seconds=float(settings.model_timeout_seconds))
     match settings.provider:

@@ -21,6 +21,8 @@ from timmy.app.development import Development
 from timmy.app.people import People
 from timmy.app.vitals import Vitals
 from timmy.clock import Clock, SystemClock
+from timmy.completions import Completions
+from timmy.completions import Terms as ChatTerms
 from timmy.db import Database, open_database
 from timmy.generosity import pool
 from timmy.identity import Identity, Tier, Tokens, kept_secret, trust
@@ -33,7 +35,7 @@ from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
 from timmy.lightning.wallets.protocol import Wallet, WalletDown
 from timmy.metrics import Metrics
-from timmy.models import Provider
+from timmy.models.chat import ChatProvider
 from timmy.pricing import BtcOracle, RateBook, fetch_with
 from timmy.sessions import Sessions
 from timmy.settings import Settings
@@ -56,13 +58,14 @@ class App:
     db: Database
     clock: Clock
     wallet: Wallet
-    provider: Provider
+    provider: ChatProvider
     oracle: BtcOracle
     metrics: Metrics
     receiving: Receiving
     paying: Paying
     jobs: Jobs
     sessions: Sessions
+    completions: Completions
     identity: Identity
     estimates: Estimates
     model_worker: Worker
@@ -86,7 +89,7 @@ async def build(
     *,
     clock: Clock | None = None,
     random_bytes: RandomBytes = system_random,
-    provider: Provider | None = None,
+    provider: ChatProvider | None = None,
     server: bool = True,
     background: bool = True,
 ) -> AsyncIterator[App]:
@@ -110,6 +113,7 @@ async def build(
         open_things.push_async_callback(lnurl.aclose)
         app = _furnish(settings, db, clock, random_bytes, wallet, provider, session, lnurl, hook_secret)
         open_things.push_async_callback(app.sessions.aclose)
+        open_things.push_async_callback(app.completions.aclose)
         if background:
             await open_things.enter_async_context(_at_work(app))
         yield app
@@ -121,7 +125,7 @@ def _furnish(
     clock: Clock,
     random_bytes: RandomBytes,
     wallet: Wallet,
-    provider: Provider,
+    provider: ChatProvider,
     session: aiohttp.ClientSession,
     lnurl: LnurlClient,
     hook_secret: str | None,
@@ -146,8 +150,10 @@ def _furnish(
         db, clock, bell, random_bytes, receiving, lnurl, provider, book, oracle, session_terms(settings), paying_terms,
         location=settings.public_url,
     )  # fmt: skip
+    completions = Completions(db, clock, bell, random_bytes, provider, book, oracle, chat_terms(settings))
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
-    handlers = {**workshop.handlers, **prefunded.handlers, payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep}
+    handlers: dict[str, Handler] = {**workshop.handlers, **prefunded.handlers, **completions.handlers}
+    handlers |= {payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep}
 
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)
@@ -168,11 +174,12 @@ def _furnish(
         version=__version__,
         wallet_hint=receiving.hint,
         hook_secret=hook_secret,
+        completions=completions,
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
     return App(
-        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, identity, estimates, model_worker,
-        money_worker, vitals, house, create_app(house),
+        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, completions, identity, estimates,
+        model_worker, money_worker, vitals, house, create_app(house),
         cautions(settings, wallet, quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price),
     )  # fmt: skip
 
@@ -187,7 +194,7 @@ def _prices(settings: Settings, clock: Clock, session: aiohttp.ClientSession, me
         on_silence=metrics.price_source_silent,
     )
     book = RateBook(settings.model_rates)
-    for model in (settings.eval_model, settings.work_model):
+    for model in (settings.eval_model, settings.work_model, *settings.v1_models):
         book.rate(model)  # a model without a price stops the start, not the first customer
     return oracle, book
 
@@ -281,9 +288,14 @@ def session_terms(settings: Settings) -> sessions.Terms:
     )
 
 
+def chat_terms(settings: Settings) -> ChatTerms:
+    return ChatTerms(session_terms(settings), settings.v1_models)
+
+
 @asynccontextmanager
 async def _at_work(app: App) -> AsyncIterator[None]:
-    await app.db.write(tasks.add, [Receiving.first_sweep(app.clock.now_ms())])
+    now_ms = app.clock.now_ms()
+    await app.db.write(tasks.add, [Receiving.first_sweep(now_ms), app.completions.running.first_sweep(now_ms)])
     await app.db.write(pool.seed, app.settings.pool_seed.msats, app.clock.now_ms())
     app.oracle.start()
     loops = [

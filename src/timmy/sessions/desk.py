@@ -31,6 +31,7 @@ from timmy.sessions.permits import Brought, permits
 from timmy.sessions.protocol import (
     Destination,
     InvoiceView,
+    Offer,
     Permit,
     RefundState,
     RequestView,
@@ -114,6 +115,14 @@ class Sessions:
             return await self._load(opened)
         tiers = await self._db.read(tiers_of, [pubkey], self._terms, now_ms)
         return new_view(opening, amount, tiers[pubkey], self._terms)
+
+    async def offer(self, amount: Sats) -> Offer:
+        """See SessionsDesk.offer."""
+        view = await self.open(min(max(amount, self._terms.min_deposit), self._terms.max_deposit))
+        return Offer(await self._db.read(self._minted, view.id), view.deposit)
+
+    def _minted(self, tx: Tx, session_id: str) -> str:
+        return self.keys.minter(tx)(store.find_all(tx, [session_id])[session_id]["identifier"])
 
     async def view(self, session_id: str) -> SessionView:
         """See SessionsDesk.view."""

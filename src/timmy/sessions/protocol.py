@@ -14,7 +14,7 @@ from timmy.money import Msats, NanoUsd, Sats
 from timmy.pricing import Quote
 
 __all__ = [
-    "Destination", "InvoiceView", "Key", "Permit", "RefundState", "RefundView", "RequestCost", "RequestState", "RequestView",
+    "Destination", "InvoiceView", "Key", "Offer", "Permit", "RefundState", "RefundView", "RequestCost", "RequestState", "RequestView",
     "SessionNews", "SessionState", "SessionView", "SessionsDesk", "ToInvoice", "ToLightningAddress", "Use",
 ]  # fmt: skip
 
@@ -46,6 +46,14 @@ class InvoiceView:
     amount: Sats
     expires_at_ms: int
     settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A session that opens when its invoice is paid, with the key that will spend from it: what a 402 has to say."""
+
+    macaroon: str = field(repr=False)
+    invoice: InvoiceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,10 @@ class SessionsDesk(Protocol):
         """A new session that waits for its deposit. `pubkey`: whose it is, proven before.
 
         AmountOutOfBounds (422), WalletDown, KeyReused."""
+        ...
+
+    async def offer(self, amount: Sats) -> Offer:
+        """A new session for somebody who is known by its key alone. The amount is brought within the bounds. WalletDown."""
         ...
 
     async def view(self, session_id: str) -> SessionView:

@@ -169,6 +169,16 @@ def model() -> Kind[str]:
     return Kind(parse, "a model's name, without spaces")
 
 
+def models() -> Kind[tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(","))
+        if len(set(names)) != len(names) or not all(MODEL_NAME.fullmatch(name) for name in names):
+            raise ValueError
+        return names
+
+    return Kind(parse, "names of models, separated by commas, each once", ",".join)
+
+
 def folder() -> Kind[Path]:
     def parse(text: str) -> Path:
         if "\0" in text:

@@ -175,6 +175,14 @@ class Settings:
         "The model that does the work.",
         default_shown=", ".join(f"{model} ({provider})" for provider, model in WORK_MODELS.items()),
     )
+    v1_models: tuple[str, ...] = setting(
+        "Models",
+        "V1_MODELS",
+        kinds.models(),
+        (),
+        "The models that are sold by name under /v1, to programs that speak OpenAI's API.",
+        default_shown="WORK_MODEL,EVAL_MODEL",
+    )
     work_max_output_tokens: int = setting(
         "Models", "WORK_MAX_OUTPUT_TOKENS", kinds.whole(16, 1_000_000), 4_096, "The longest answer, whatever was paid."
     )
@@ -294,6 +302,8 @@ class Settings:
             "eval_model": self.eval_model or EVAL_MODELS[self.provider],
             "work_model": self.work_model or WORK_MODELS[self.provider],
             "model_rates": self.model_rates or {},
+            "v1_models": self.v1_models
+            or tuple(dict.fromkeys((self.work_model or WORK_MODELS[self.provider], self.eval_model or EVAL_MODELS[self.provider]))),
         }
         for name, value in depends.items():
             object.__setattr__(self, name, value)

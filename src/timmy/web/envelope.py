@@ -16,7 +16,7 @@ from timmy.errors import TimmyError
 from timmy.ids import new_id
 from timmy.web.address import client_address, networks
 from timmy.web.house import WebHouse
-from timmy.web.problems import OUR_FAULT, Problem
+from timmy.web.problems import OUR_FAULT, Problem, trouble
 from timmy.web.refusals import HeadersTooLarge, OriginNotAllowed
 
 log = structlog.get_logger("timmy.web")
@@ -37,7 +37,9 @@ SECURITY: Mapping[str, str] = {
 HSTS = "max-age=31536000"
 QUIET = frozenset({"/api/healthz", "/api/readyz", "/metrics"})  # asked every few seconds by machines: debug lines
 
-EXPOSED = ("WWW-Authenticate", "Payment-Receipt", "Retry-After", "X-Request-Id", "Location")
+EXPOSED = (
+    "WWW-Authenticate", "Payment-Receipt", "Retry-After", "X-Request-Id", "Location", "X-Cost-Msat", "X-Balance-Msat", "X-Completion-Id",
+)  # fmt: skip
 
 
 class Envelope:
@@ -83,8 +85,8 @@ class Envelope:
                 if not isinstance(error, TimmyError):
                     log.exception("unexpected", route=_route(scope))
                 if status == 0:  # an answer that had begun can only be broken off
-                    trouble = error if isinstance(error, TimmyError) else TimmyError(OUR_FAULT)
-                    await Problem(trouble, request_id)(scope, receive, sealed)
+                    told = error if isinstance(error, TimmyError) else TimmyError(OUR_FAULT)
+                    await trouble(told, scope["path"], request_id)(scope, receive, sealed)
             finally:
                 # Also when the task was cancelled because the client has left: status 0 then says that it got no answer.
                 self._note(scope, status, time.perf_counter() - started_at)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from timmy.clock import Clock
+from timmy.completions import CompletionsDesk
 from timmy.generosity.status import PoolStatus
 from timmy.identity import SignedRequest, Standing
 from timmy.identity.login import Challenge, Login
@@ -75,6 +76,9 @@ class WebSettings(Protocol):
 
     @property
     def max_body_bytes(self) -> int: ...
+
+    @property
+    def max_v1_body_bytes(self) -> int: ...
 
     @property
     def session_min(self) -> Sats: ...
@@ -172,6 +176,7 @@ class WebHouse:
     version: str
     wallet_hint: Callable[[str], Awaitable[None]] = _no_hint  # "have a look at this payment hash": believed only after a look
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
+    completions: CompletionsDesk | None = None  # None: no /v1
     dev: DevDesk | None = None  # None: no development routes
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request
     stop: Callable[[], Awaitable[None]] = _nothing  # after the last one

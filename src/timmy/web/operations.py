@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Scope
 
 from timmy.errors import TimmyError
 from timmy.web import refusals, schemas
+from timmy.web.v1_errors import body
 
 Endpoint = Callable[[Request], Awaitable[Response | ASGIApp]]
 Document = dict[str, Any]
@@ -70,6 +71,7 @@ class Operation:
     takes: Takes | None = None
     tag: str = "server"
     proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
+    v1: bool = False  # its errors have OpenAI's shape
     hot: bool = False  # a plain Starlette endpoint: polled by everybody, and measured at twice FastAPI's speed
 
 
@@ -111,6 +113,7 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
         "tags": [
             {"name": "jobs", "description": "Pay to have a request judged, then pay to have it done."},
             {"name": "sessions", "description": "Pay ahead, and spend per request with a macaroon. What is left is paid back."},
+            {"name": "openai", "description": "Conversations, for programs that speak OpenAI's API. A session's macaroon is the API key."},
             {"name": "identity", "description": "A Nostr key, and what it has earned. Nobody needs one."},
             {"name": "pool", "description": "What work would cost, and what is given of it."},
             {"name": "server", "description": "How the server is, and what it says about itself."},
@@ -154,8 +157,9 @@ def _responses(one: Operation) -> Document:
     responses: Document = {str(sends.status): _success(sends) for sends in one.sends}
     refuses = dict.fromkeys((*one.refuses, *(BODY_REFUSALS if one.takes else ()), *ALWAYS))
     for status in sorted({kind.status for kind in refuses}):
-        responses[str(status)] = _failure([kind for kind in refuses if kind.status == status])
-    responses["default"] = _failure([TimmyError])
+        kinds = [kind for kind in refuses if kind.status == status]
+        responses[str(status)] = _failure_v1(kinds) if one.v1 else _failure(kinds)
+    responses["default"] = _failure_v1([TimmyError]) if one.v1 else _failure([TimmyError])
     return responses
 
 
@@ -178,6 +182,15 @@ def _failure(kinds: list[type[TimmyError]]) -> Document:
     return {
         "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
         "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}, "examples": examples}},
+    }
+
+
+def _failure_v1(kinds: list[type[TimmyError]]) -> Document:
+    """The same in OpenAI's shape."""
+    examples = {kind.code: {"summary": kind.title, "value": body(kind(f"{kind.title}."))} for kind in kinds}
+    return {
+        "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="OpenAIError")}, "examples": examples}},
     }
 
 

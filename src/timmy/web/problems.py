@@ -25,6 +25,7 @@ from timmy.web.refusals import (
     RouteNotFound,
 )
 from timmy.web.render import to_json
+from timmy.web.v1_errors import OpenAIError, is_v1
 
 log = structlog.get_logger("timmy.web")
 
@@ -47,6 +48,11 @@ class Problem(Response):
 
     def __init__(self, error: TimmyError, request_id: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(to_json(document(error, request_id)), error.status, {**_headers(error), **(headers or {})})
+
+
+def trouble(error: TimmyError, path: str, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for an error, in the shape that is read at this address."""
+    return OpenAIError(error, headers) if is_v1(path) else Problem(error, request_id, headers)
 
 
 def document(error: TimmyError, request_id: str) -> dict[str, object]:
@@ -123,7 +129,7 @@ async def on_timmy_error(request: Request, error: Exception) -> Response:
             log.critical("breach", code=error.code, message=error.message)
         case _:
             log.error("error", code=error.code, message=error.message)
-    return Problem(error, request_id_of(request))
+    return trouble(error, request.scope["path"], request_id_of(request))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -138,7 +144,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             ours = MethodNotAllowed(f"This address does not take {request.method}; it takes {allowed or 'another method'}.", allow=allowed)
         case _:
             ours = InvalidJson("The request could not be understood. What is expected is described at /api/docs.")
-    return Problem(ours, request_id_of(request), error.headers)
+    return trouble(ours, request.scope["path"], request_id_of(request), error.headers)
 
 
 async def on_validation_error(request: Request, _error: Exception) -> Response:

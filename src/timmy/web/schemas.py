@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from timmy.jobs.model import RefundState, State
-from timmy.web import fields, schemas_people, schemas_sessions
+from timmy.web import fields, schemas_people, schemas_sessions, schemas_v1
 from timmy.web.shapes import Body, Dollars, Invoice, NotNegative, PricingBreakdown, Shape
 
 # What is sent to us ---------------------------------------------------------------------------------------
@@ -162,4 +162,5 @@ ALL: tuple[type[BaseModel], ...] = (
     Problem,
     *schemas_people.ALL,
     *schemas_sessions.ALL,
+    *schemas_v1.ALL,
 )

@@ -73,14 +73,14 @@ class Stream(Generic[News]):
         self.heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_until_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         closing = asyncio.create_task(self.house.closing.wait())
         try:
-            await _send(send, {"type": "http.response.start", "status": 200, "headers": _raw(HEADERS)})
+            await send_message(send, {"type": "http.response.start", "status": 200, "headers": _raw(HEADERS)})
             if scope["method"] == "HEAD":
-                await _send(send, {"type": "http.response.body", "body": b""})
+                await send_message(send, {"type": "http.response.body", "body": b""})
                 return
-            await _body(send, f"retry: {RETRY_MS}\n\n".encode() + event(self.kind, self.shown))
+            await send_body(send, f"retry: {RETRY_MS}\n\n".encode() + event(self.kind, self.shown))
             while True:
                 await asyncio.wait({self.pending, gone, closing}, timeout=self.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
@@ -88,15 +88,15 @@ class Stream(Generic[News]):
                 if closing.done():
                     break
                 if not self.pending.done():
-                    await _body(send, b": still here\n\n")
+                    await send_body(send, b": still here\n\n")
                     continue
                 item = self.pending.result()
                 if item is None:
-                    await _body(send, await self._last())
+                    await send_body(send, await self._last())
                     break
-                await _body(send, await self._told(item))
+                await send_body(send, await self._told(item))
                 self.pending = asyncio.create_task(next_news(self.news))
-            await _send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+            await send_message(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, OSError):
             return  # the reader takes nothing any more, or has hung up while we were writing
         finally:
@@ -206,18 +206,18 @@ async def release(news: AsyncIterator[News], *tasks: asyncio.Task[Any]) -> None:
         await news.aclose()
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _send(send: Send, message: Message) -> None:
+async def send_message(send: Send, message: Message) -> None:
     async with asyncio.timeout(SEND_SECONDS_MAX):
         await send(message)
 
 
-async def _body(send: Send, chunk: bytes) -> None:
-    await _send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+async def send_body(send: Send, chunk: bytes) -> None:
+    await send_message(send, {"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

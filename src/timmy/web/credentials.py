@@ -1,0 +1,95 @@
+"""What somebody brings to spend from a session, and what they are offered who bring nothing or too little.
+
+A macaroon comes as `Authorization: Bearer <macaroon>`, as programs send an API key, or with the proof of its payment:
+`L402 <macaroon>:<preimage>`, formerly `LSAT` (L402 protocol specification, "HTTP Specification"). Where it has to be paid for, the 402
+carries a session that opens when its invoice is paid, in both words, because each has clients that know only one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from timmy.clock import iso
+from timmy.errors import Refusal
+from timmy.identity.macaroons import IDENTIFIER_BYTES, Macaroon, decode
+from timmy.money import Msats, Sats
+from timmy.sessions.protocol import Offer
+from timmy.sessions.refusals import NotOpenYet
+from timmy.web.house import WebHouse
+from timmy.web.v1_refusals import CredentialMalformed, PreimageWrong
+
+BEARER = "bearer "
+PAID = re.compile(r"(?:L402|LSAT)[ \t]+([A-Za-z0-9+/=_,\- ]+):([0-9a-fA-F]{64})[ \t]*", re.IGNORECASE)
+PAYING = re.compile(r"(?:L402|LSAT)\b", re.IGNORECASE)
+HASH_AT = slice(2, 34)  # of an identifier: version, payment hash, token id
+LOOK_AGAIN_SECONDS = (0.0, 0.3, 1.0, 2.0)  # who shows a preimage has paid; our wallet may hear of it a moment later
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    macaroon: Macaroon = field(repr=False)
+    text: str = field(repr=False)
+    payment_hash: str | None  # proven to be paid: the preimage was shown
+
+
+def credential(request: Request) -> Credential | None:
+    """None: there is none. CredentialMalformed, MacaroonMalformed, PreimageWrong, all 401."""
+    given = request.headers.getlist("authorization")
+    if not given:
+        return None
+    if len(given) > 1:
+        raise CredentialMalformed("Send one Authorization header.")
+    if given[0][: len(BEARER)].lower() == BEARER:
+        text = given[0][len(BEARER) :].strip()
+        return Credential(decode(text), text, None)
+    if PAYING.match(given[0]) is None:
+        raise CredentialMalformed("Send `Authorization: Bearer <macaroon>`, or `Authorization: L402 <macaroon>:<preimage>`.")
+    paid = PAID.fullmatch(given[0])
+    if paid is None:
+        raise CredentialMalformed("L402 wants `<macaroon in base64>:<preimage in 64 hex digits>`.")
+    text = paid[1].partition(",")[0].strip()
+    macaroon = decode(text)
+    identifier, preimage = macaroon.identifier, bytes.fromhex(paid[2])
+    if len(identifier) != IDENTIFIER_BYTES or identifier[:2] != b"\0\0":
+        raise CredentialMalformed("The macaroon's identifier is not of L402's version 0.")
+    if not hmac.compare_digest(hashlib.sha256(preimage).digest(), identifier[HASH_AT]):
+        raise PreimageWrong("The preimage does not belong to the macaroon's invoice. Your wallet shows the right one.")
+    return Credential(macaroon, text, identifier[HASH_AT].hex())
+
+
+async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitable[T]]) -> T:
+    """`act`, and again where a payment that was proven has not been seen by us yet."""
+    for pause_seconds in LOOK_AGAIN_SECONDS if known.payment_hash else ():
+        try:
+            return await act()
+        except NotOpenYet:
+            await asyncio.sleep(pause_seconds)
+            await house.wallet_hint(known.payment_hash or "")
+    return await act()
+
+
+async def with_offer(house: WebHouse, refusal: Refusal) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line."""
+    needed = refusal.extra.get("neededMsat")
+    amount = Msats(needed).ceil_sats() if isinstance(needed, int) else Sats(0)
+    offer = await house.sessions.offer(amount)
+    return {"invoice": offer.invoice.payment_request, "amountSats": offer.invoice.amount.value, **_offered(offer)}, challenges(offer)
+
+
+def _offered(offer: Offer) -> dict[str, object]:
+    return {"paymentHash": offer.invoice.payment_hash, "expiresAt": iso(offer.invoice.expires_at_ms)}
+
+
+def challenges(offer: Offer) -> list[tuple[str, str]]:
+    pair = f'macaroon="{offer.macaroon}", invoice="{offer.invoice.payment_request}"'
+    return [("WWW-Authenticate", f"LSAT {pair}"), ("WWW-Authenticate", f'L402 {pair}, version="0", token="{offer.macaroon}"')]

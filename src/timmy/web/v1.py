@@ -1,0 +1,116 @@
+"""Conversations over HTTP as OpenAI's clients ask for them, with a session's macaroon as the API key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from timmy.clock import SECOND_MS
+from timmy.completions import CompletionsDesk, CompletionView
+from timmy.completions.protocol import Use
+from timmy.completions.refusals import CompletionInProgress, CompletionNotFound, ModelNotFound
+from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded
+from timmy.web import v1_fields, v1_views
+from timmy.web.bodies import read_signed
+from timmy.web.credentials import Credential, credential, paid_for, with_offer
+from timmy.web.house import WebHouse
+from timmy.web.render import PRIVATE, Json, private
+from timmy.web.v1_errors import OpenAIError
+from timmy.web.v1_fields import Call
+from timmy.web.v1_refusals import PaymentRequired
+from timmy.web.v1_stream import HEADERS, CompletionStream
+
+CAPABILITY = "chat"
+NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired)
+
+Route = Callable[["V1Routes", Request], Awaitable[Response | ASGIApp]]
+
+
+def offering(route: Route) -> Route:
+    """Where the money is what is missing, the answer is 402 with a fresh offer, whatever the reason."""
+
+    @functools.wraps(route)
+    async def offered(self: V1Routes, request: Request) -> Response | ASGIApp:
+        try:
+            return await route(self, request)
+        except NO_MONEY as refusal:
+            members, challenges = await with_offer(self.house, refusal)
+            answer = OpenAIError(refusal, status=PaymentRequired.status, more=members)
+            for name, value in challenges:
+                answer.headers.append(name, value)
+            return answer
+
+    return offered
+
+
+class V1Routes:
+    def __init__(self, house: WebHouse, desk: CompletionsDesk) -> None:
+        self.house = house
+        self.desk = desk
+        self.created = house.clock.now_ms() // SECOND_MS
+
+    @offering
+    async def chat(self, request: Request) -> Response | ASGIApp:
+        document, raw = await read_signed(request, bytes_max=self.house.settings.max_v1_body_bytes)
+        known = credential(request)
+        call = v1_fields.call(request, document, raw, principal="session")  # the session's, once it is known which
+        if known is None:
+            raise PaymentRequired("Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon.")
+        if not call.wanted.stream:
+            view = await paid_for(self.house, known, lambda: self.desk.complete(known.macaroon, self._use(request), call.wanted))
+            return private(v1_views.completion(view), headers=_costs(view))
+        return await self._stream(request, known, call)
+
+    async def _stream(self, request: Request, known: Credential, call: Call) -> Response | ASGIApp:
+        live = await paid_for(self.house, known, lambda: self.desk.stream(known.macaroon, self._use(request), call.wanted))
+        chunks = v1_views.Chunks(live, include_usage=call.include_usage)
+        if isinstance(live, CompletionView):
+            return Response(chunks.whole(live), headers={**HEADERS, **_costs(live)})
+        try:
+            first = await live.take()  # trouble before the first piece is a status
+        except BaseException:
+            await live.leave()
+            raise
+        return CompletionStream(live, first, chunks, {"X-Completion-Id": live.id})
+
+    async def show(self, request: Request) -> Response:
+        known = self._known(request)
+        id = request.path_params["completionId"]
+        if not (isinstance(id, str) and id.isascii() and id.isprintable() and len(id) <= 64):
+            raise CompletionNotFound("There is no completion with this id.")
+        view = await self.desk.view(known.macaroon, self._use(request), id)
+        if view.ending is None:
+            raise CompletionInProgress("It is being worked on. Ask again in a moment.")
+        return private(v1_views.completion(view), headers=_costs(view))
+
+    async def models(self, _request: Request) -> Response:
+        return Json(v1_views.models(list(self.desk.models()), self.created))
+
+    async def model(self, request: Request) -> Response:
+        wanted = request.path_params["model"]
+        for one in self.desk.models():
+            if one.id == wanted:
+                return Json(v1_views.model(one, self.created))
+        raise ModelNotFound("That model is not sold here. GET /v1/models says what is.", param="model")
+
+    @offering
+    async def key(self, request: Request) -> Response:
+        known = self._known(request)
+        return private(v1_views.key(await paid_for(self.house, known, lambda: self.desk.key(known.macaroon, self._use(request)))))
+
+    def _known(self, request: Request) -> Credential:
+        known = credential(request)
+        if known is None:
+            raise PaymentRequired("Send `Authorization: Bearer` with a session's macaroon.")
+        return known
+
+    def _use(self, request: Request) -> Use:
+        return Use(CAPABILITY, request.scope["path"], self.house.clock.now_ms())
+
+
+def _costs(view: CompletionView) -> dict[str, str]:
+    return {"X-Cost-Msat": str(view.charged.value), "X-Balance-Msat": str(view.balance.value), **PRIVATE}
