@@ -19,6 +19,7 @@ from timmy.app import choose
 from timmy.app.caution import cautions
 from timmy.app.development import Development
 from timmy.app.people import People
+from timmy.app.pruning import PRUNE, Pruning, keep_of
 from timmy.app.vitals import Vitals
 from timmy.clock import Clock, SystemClock
 from timmy.completions import Completions
@@ -154,6 +155,7 @@ def _furnish(
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
     handlers: dict[str, Handler] = {**workshop.handlers, **prefunded.handlers, **completions.handlers}
     handlers |= {payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep}
+    handlers[PRUNE] = Pruning(db, clock, keep_of(settings)).prune
 
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)

@@ -96,6 +96,23 @@ class Settings:
         "The ledger's database: SQLite for one process, PostgreSQL for any number.",
         default_shown="sqlite:///DATA_DIR/timmy.db",
     )
+    events_keep_days: int = setting(
+        "Storage", "EVENTS_KEEP_DAYS", kinds.whole(1, 36_500), 30, "Days after which what was told of jobs and sessions is removed."
+    )
+    idempotency_keep_days: int = setting(
+        "Storage",
+        "IDEMPOTENCY_KEEP_DAYS",
+        kinds.whole(1, 36_500),
+        7,
+        "Days for which an Idempotency-Key gives the same answer. Repeated later, a request is a new one.",
+    )
+    unpaid_keep_days: int = setting(
+        "Storage",
+        "UNPAID_KEEP_DAYS",
+        kinds.whole(8, 36_500),
+        30,
+        "Days after which jobs and sessions that nobody paid for are removed. What was paid for is kept for ever.",
+    )
 
     # The wallet
     wallet: str = setting("Wallet", "WALLET", kinds.one_of("builtin", "lnbits", "electrum"), "builtin", "Where sats come in and go out.")
