@@ -17,6 +17,7 @@ from timmy.db import Row, open_database
 from timmy.db.dialect import for_postgres
 
 N = 3_000
+SCANS_MAX = 10  # of one table by one part of a plan: it may be shared out to a few workers
 LOOKED_MAX = 1_000_000  # rows that one part of a plan may look at: several times all that there are, and far less than each for each
 KEY = "lpad(to_hex(n), 64, '0')"
 DAY = f"'allowance/' || {KEY} || '/2026-01-31'"
@@ -90,7 +91,7 @@ class Explaining:
         assert explained is not None
         for node in nodes(explained["QUERY PLAN"][0]["Plan"]):
             looked = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
-            if looked > LOOKED_MAX:
+            if looked > LOOKED_MAX or (node["Node Type"] == "Seq Scan" and node["Actual Loops"] > SCANS_MAX):
                 self.often.append(f"{node['Node Type']}, {looked} rows: {' '.join(sql.split())}")
         return list(self._raw.execute(text.encode(), bound).fetchall())
 
