@@ -13,12 +13,11 @@ from timmy.jobs import on_lapsed, on_paid
 from timmy.ledger import chart
 from timmy.lightning import Receiving, invoices, payouts, store
 from timmy.lightning.bolt11 import InvoiceAmountless, InvoiceAmountMismatch, InvoiceExpired, InvoiceWrongNetwork
-from timmy.lightning.paying import FEE_ASKS_MAX, RESEND_AFTER_MS
+from timmy.lightning.paying import RESEND_AFTER_MS
 from timmy.lightning.payouts import InvoiceIsOurs, InvoiceUsed, NothingOwed, PayoutInProgress, TooManyPayouts
-from timmy.lightning.reconcile import standing
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, ExtraFee, HeldFor, Instead, Says
 from timmy.lightning.wallets.protocol import Failed, InFlight, Network, NeverSent, Succeeded, Unknown
-from timmy.money import Msats, Sats
+from timmy.money import Sats
 from timmy.tasks import Bell
 
 __all__ = ["counter"]
@@ -359,44 +358,3 @@ async def test_payouts_that_are_tried_at_the_same_moment_stay_below_the_limit_to
     tasks = await counter.db.write(counter.worker._take, 4)
     await asyncio.gather(*(counter.worker._do(task) for task in tasks))
     assert await counter.received() == Sats(1_000)
-
-
-@pytest.mark.fault("D08", "A15")
-@pytest.mark.parametrize("fee", [FEE, Msats(0), Sats(50).msats])
-async def test_a_fee_that_was_not_told_stays_reserved_until_it_is_and_is_booked_then(counter: Counter, fee: Msats) -> None:
-    await counter.owe()
-    without_telling(counter)
-    await counter.claim(await counter.invoice())
-    await counter.work()
-    payout = await counter.payout()
-    assert payout.state == "sent"
-    for _ in range(5):
-        await counter.work(seconds=3_600)
-        assert (await counter.db.read(standing)).leaving == payout.fee_limit
-    counter.faults.always("lookup_payment", Says(Succeeded(None, fee)))
-    await counter.work(seconds=6 * 3_600)
-    await counter.work(seconds=24 * 3_600)
-    assert (await counter.db.read(standing)).leaving == Msats(0)
-    accounts = {row["id"]: row["balance_msat"] for row in (await counter.books())["accounts"]}
-    assert -accounts.get(chart.ROUTING_FEES, 0) == fee.value
-    assert (await counter.breaker() is not None) == (fee > payout.fee_limit)
-
-
-async def test_a_fee_that_is_never_told_is_not_asked_for_for_ever(counter: Counter) -> None:
-    await counter.owe()
-    without_telling(counter)
-    await counter.claim(await counter.invoice())
-    await counter.work()
-    for _ in range(FEE_ASKS_MAX + 5):
-        await counter.work(seconds=6 * 3_600)
-    asked = counter.faults.calls["lookup_payment"]
-    await counter.work(seconds=30 * 24 * 3_600)
-    assert counter.faults.calls["lookup_payment"] == asked
-    assert (await counter.db.read(standing)).leaving == (await counter.payout()).fee_limit, "what it may have been stays reserved"
-
-
-def without_telling(counter: Counter) -> None:
-    """The next payment arrives, and the wallet does not say what it cost."""
-    counter.faults.next("lookup_payment")
-    counter.faults.always("lookup_payment", Says(Succeeded(None, None)))
-    counter.faults.next("pay_invoice", Says(Succeeded(None, None)))

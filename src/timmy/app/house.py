@@ -134,15 +134,7 @@ def _furnish(
     bell, metrics = Bell(), Metrics()
     oracle, book = _prices(settings, clock, session, metrics)
     rules = job_rules(settings)
-    receiving = Receiving(
-        db,
-        clock,
-        wallet,
-        bell,
-        ttl_seconds=settings.invoice_ttl_seconds,
-        on_paid={**on_paid(rules), **sessions.ON_PAID},
-        on_lapsed={**on_lapsed(rules), **sessions.ON_LAPSED},
-    )
+    receiving = _receiving(settings, db, clock, wallet, bell, rules)
     paying_terms = payout_terms(settings, wallet)
     paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, payout_ended)
     jobs = Jobs(db, clock, bell, random_bytes, receiving, paying, eval_fee=settings.eval_fee.msats, trust_terms=rules.trust)
@@ -153,10 +145,10 @@ def _furnish(
     )  # fmt: skip
     completions = Completions(db, clock, bell, random_bytes, provider, book, oracle, chat_terms(settings))
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
-    handlers: dict[str, Handler] = {**workshop.handlers, **prefunded.handlers, **completions.handlers}
-    handlers |= {payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep}
-    handlers[PRUNE] = Pruning(db, clock, keep_of(settings)).prune
-
+    handlers = {
+        **workshop.handlers, **prefunded.handlers, **completions.handlers, payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee,
+        SWEEP: receiving.sweep, PRUNE: Pruning(db, clock, keep_of(settings)).prune,
+    }  # fmt: skip
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)
     identity = Identity(db, clock, random_bytes, _tokens(settings, random_bytes), rules.trust, public_url=settings.public_url)
@@ -184,6 +176,18 @@ def _furnish(
         model_worker, money_worker, vitals, house, create_app(house),
         cautions(settings, wallet, quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price),
     )  # fmt: skip
+
+
+def _receiving(settings: Settings, db: Database, clock: Clock, wallet: Wallet, bell: Bell, rules: Rules) -> Receiving:
+    return Receiving(
+        db,
+        clock,
+        wallet,
+        bell,
+        ttl_seconds=settings.invoice_ttl_seconds,
+        on_paid={**on_paid(rules), **sessions.ON_PAID},
+        on_lapsed={**on_lapsed(rules), **sessions.ON_LAPSED},
+    )
 
 
 def _prices(settings: Settings, clock: Clock, session: aiohttp.ClientSession, metrics: Metrics) -> tuple[BtcOracle, RateBook]:
