@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from timmy.errors import TimmyError
 from timmy.idempotency import KeyReused
 from timmy.jobs.desk import JobNotFound, JobUnderWay
-from timmy.lightning import bolt11, lnurl, payouts
+from timmy.lightning import lnurl
 from timmy.lightning.wallets.protocol import WalletDown
 from timmy.web import fields, problems, refusals, views
 from timmy.web.bodies import read_object, read_signed
@@ -18,6 +19,7 @@ from timmy.web.callers import caller_of, principal
 from timmy.web.examples import COMPLETE, CREATED, ID, TOKEN
 from timmy.web.house import WebHouse
 from timmy.web.operations import ANYBODY, IDEMPOTENCY_KEY, LAST_EVENT_ID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.render import PRIVATE, private
 from timmy.web.stream import JobStream, OpenStreams, begin, last_seen
 
@@ -90,36 +92,7 @@ REQUEST_REFUSALS = (
     *problems.IDENTITY,
     lnurl.LightningAddressMalformed,
 )
-REFUND_REFUSALS = (
-    JobNotFound,
-    JobUnderWay,
-    refusals.FieldUnknown,
-    refusals.DestinationMissing,
-    refusals.DestinationAmbiguous,
-    refusals.FieldEmpty,
-    refusals.FieldTooLong,
-    refusals.FieldWrongType,
-    refusals.IdempotencyKeyInvalid,
-    KeyReused,
-    bolt11.InvalidInvoice,
-    bolt11.InvoiceWrongNetwork,
-    bolt11.InvoiceExpired,
-    bolt11.InvoiceAmountless,
-    bolt11.InvoiceAmountMismatch,
-    lnurl.LightningAddressMalformed,
-    lnurl.LnurlMalformed,
-    lnurl.DestinationForbidden,
-    lnurl.DestinationRefused,
-    lnurl.AmountOutOfRange,
-    lnurl.DestinationInvoiceWrong,
-    lnurl.DestinationDown,
-    payouts.NothingOwed,
-    payouts.PayoutInProgress,
-    payouts.InvoiceUsed,
-    payouts.InvoiceIsOurs,
-    payouts.TooManyPayouts,
-    WalletDown,
-)
+REFUND_REFUSALS: tuple[type[TimmyError], ...] = (JobNotFound, JobUnderWay, *PAYOUT_REFUSALS, lnurl.LnurlMalformed)
 
 ABOUT_CREATE = """\
 Answers with an invoice for the evaluation. Nothing happens, and nothing is owed, until it is paid. With a Nostr identity (`nostr_token`,

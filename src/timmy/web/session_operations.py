@@ -6,13 +6,13 @@ from timmy.errors import TimmyError
 from timmy.idempotency import KeyReused
 from timmy.identity import caveats
 from timmy.identity.macaroons import MacaroonMalformed
-from timmy.lightning import bolt11, lnurl, payouts
 from timmy.lightning.wallets.protocol import WalletDown
 from timmy.sessions import refusals as sessions
 from timmy.web import problems, refusals
 from timmy.web.examples import INVOICE, SESSION, SESSION_ID, SESSION_OPENED, SESSION_REQUEST, TOKEN
 from timmy.web.house import WebHouse
 from timmy.web.operations import ANYBODY, BEARER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.sessions import SessionRoutes
 from timmy.web.stream import OpenStreams
 
@@ -55,34 +55,10 @@ REQUEST_REFUSALS: tuple[type[TimmyError], ...] = (
 )
 CLOSE_REFUSALS: tuple[type[TimmyError], ...] = (
     sessions.SessionNotFound,
-    refusals.FieldUnknown,
-    refusals.DestinationMissing,
-    refusals.DestinationAmbiguous,
-    refusals.FieldEmpty,
-    refusals.FieldTooLong,
-    refusals.FieldWrongType,
-    refusals.IdempotencyKeyInvalid,
-    KeyReused,
     *MACAROON_REFUSALS,
     sessions.NotOpenYet,
     sessions.RequestsRunning,
-    bolt11.InvalidInvoice,
-    bolt11.InvoiceWrongNetwork,
-    bolt11.InvoiceExpired,
-    bolt11.InvoiceAmountless,
-    bolt11.InvoiceAmountMismatch,
-    lnurl.LightningAddressMalformed,
-    lnurl.DestinationForbidden,
-    lnurl.DestinationRefused,
-    lnurl.AmountOutOfRange,
-    lnurl.DestinationInvoiceWrong,
-    lnurl.DestinationDown,
-    payouts.NothingOwed,
-    payouts.PayoutInProgress,
-    payouts.InvoiceUsed,
-    payouts.InvoiceIsOurs,
-    payouts.TooManyPayouts,
-    WalletDown,
+    *PAYOUT_REFUSALS,
 )
 
 ABOUT_OPEN = """\
