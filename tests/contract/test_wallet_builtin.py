@@ -20,7 +20,7 @@ from tests.contract.wallet_suite import FLOAT, WalletContract, WalletHarness  # 
 
 class BuiltinHarness:
     grain = Msats(1)
-    patience_seconds = 5.0
+    patience_seconds = 30.0
     hints_waived = ""
 
     def __init__(self, db: Database, closed: Database) -> None:

@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("electrum")]
 
 class ElectrumHarness:
     grain = Msats(1_000)
-    patience_seconds = 60.0
+    patience_seconds = 180.0
     hints_waived = ""
 
     def __init__(self, network: RegtestNetwork, wallet: ElectrumWallet) -> None:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("lnbits")]
 
 class LnbitsHarness:
     grain = Msats(1_000)
-    patience_seconds = 20.0
+    patience_seconds = 60.0
     hints_waived = ""
 
     def __init__(self, world: LnbitsWorld, wallet: LnbitsWallet) -> None:

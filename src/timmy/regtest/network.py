@@ -32,7 +32,7 @@ NOBODYS_ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"  # the example 
 COINBASE_BLOCKS = 101  # until a mined coin may be spent
 CHANNEL_BLOCKS = 6  # until a channel is open, and may be announced
 FEE_RATES = "{2: 1009, 5: 1009, 10: 1009, 25: 1009}"  # sat/kvB by blocks; on regtest nobody can estimate any
-START_SECONDS, CHAIN_SECONDS, CHANNEL_SECONDS = 60.0, 60.0, 90.0
+START_SECONDS, CHAIN_SECONDS, CHANNEL_SECONDS = 120.0, 120.0, 180.0
 
 
 def btc(sats: int) -> str:
