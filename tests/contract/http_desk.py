@@ -29,7 +29,7 @@ from timmy.pricing.quote import BtcPrice, Rate
 from timmy.settings import Settings
 from timmy.web import Condition, Health, Part, WebHouse, create_app, server
 
-PATIENCE_SECONDS = 20  # for what must happen at all; nothing here is about speed
+PATIENCE_SECONDS = 60  # for what must happen at all; nothing here is about speed
 
 EVAL_FEE, WORK_PRICE, CHARGED = Sats(10), Sats(21), Msats(10_640)
 NOTHING_OWED = RefundView(RefundState.NOT_APPLICABLE, Sats(0), Sats(0), Msats(0), None, None)

@@ -23,7 +23,7 @@ from timmy.identity.trust import Change
 from timmy.money import Sats
 from timmy.settings import Settings
 
-PATIENCE_SECONDS = 30  # for what must happen at all; nothing here is about speed
+PATIENCE_SECONDS = 90  # for what must happen at all; nothing here is about speed
 SITE = "http://timmy.test"
 
 

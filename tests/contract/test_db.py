@@ -12,7 +12,7 @@ import pytest
 from timmy.db import Database, DatabaseDown, Tx, lines, open_database, waiting
 from timmy.errors import Breach
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Refused(Exception):

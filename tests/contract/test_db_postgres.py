@@ -22,7 +22,7 @@ from timmy.ledger.commit import commit
 from timmy.ledger.entries import Move
 from timmy.money import Msats
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 def make_notes(tx: Tx) -> None:

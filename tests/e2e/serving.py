@@ -16,7 +16,7 @@ from timmy.models.chat import ChatProvider
 from timmy.settings import Settings
 from timmy.web import server
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from timmy.demo.server import Server, start_server, verify
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 QUESTION = 'What is a "satoshi", and what is \\n in it?'
-END_WITHIN_SECONDS = 60
+END_WITHIN_SECONDS = 120
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,8 +14,8 @@ import pytest
 
 from timmy.demo.server import OPEN_AT, clean_environ
 
-OPEN_WITHIN_SECONDS = 60
-END_WITHIN_SECONDS = 30
+OPEN_WITHIN_SECONDS = 120
+END_WITHIN_SECONDS = 120
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ log = Path(sys.argv[1] + ".log")
 Leashed("program", [sys.executable, "-c", sys.argv[2], sys.argv[1]], log=log, env=os.environ)
 time.sleep(600)
 """
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 def pids_in(path: Path) -> list[int]:
