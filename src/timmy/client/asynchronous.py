@@ -1,0 +1,187 @@
+"""The client for asyncio: `AsyncTimmy`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from timmy.client import store
+from timmy.client.answers import Estimate, Job, Reply, SessionStatus
+from timmy.client.buying import Answer, Buying, Event
+from timmy.client.errors import AnswerInvalid, NotKnownHere
+from timmy.client.http import TimmyHttp
+from timmy.client.notebook import Limits, Notebook
+from timmy.client.prefunding import Prefunding, narrowed
+from timmy.client.purses import Purse, open_purse
+from timmy.client.spending import Spending
+from timmy.money import Msats, Sats
+
+DEFAULT_LIMITS = Limits()
+
+
+class AsyncTimmy:
+    """One server, one purse, one notebook.
+
+        async with AsyncTimmy("https://timmy.example.com", purse="lnbits+https://:KEY@host") as timmy:
+            print((await timmy.ask("What is a satoshi?")).text)
+
+    `purse`: a line of text (purses.WAYS), or any `Purse`; None can ask, and cannot pay. `limits` hold for this client; those in the
+    notebook hold for all. `token`: a Nostr login's. Raises the errors of `timmy.client.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        purse: Purse | str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        notebook: Notebook | Path | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.http = TimmyHttp(url, token=token)
+        self.notebook = notebook if isinstance(notebook, Notebook) else Notebook(notebook)
+        self._address = purse if isinstance(purse, str) else None
+        self._spending = Spending(self.notebook, None if isinstance(purse, str) else purse, limits)
+        self._buying = Buying(self.http, self.notebook, self._spending)
+        self._prefunding = Prefunding(self.http, self.notebook, self._spending)
+
+    async def __aenter__(self) -> Self:
+        await self._purse()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self.http.aclose()
+        if self._spending.purse is not None:
+            await self._spending.purse.aclose()
+
+    async def _purse(self) -> None:
+        if self._address is not None and self._spending.purse is None:
+            self._spending.purse = await open_purse(self._address, self.http.url)
+
+    # One answer ------------------------------------------------------------------------------------------
+
+    async def estimate(self, request: str) -> Estimate:
+        """What it would cost now. Changes nothing."""
+        return await self._buying.estimate(request)
+
+    async def ask(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> Answer:
+        """Buy one answer: judged, paid, done, and what was too much taken back. `most`: for this call, with fees."""
+        return await last(self.stream(request, most=most, refund_to=refund_to))
+
+    async def stream(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> AsyncGenerator[Event, None]:
+        """The same as it happens: `Moved` jobs, `Piece`s of the answer (`Afresh`: it is begun again), and the `Answer` at last.
+
+        LimitReached comes before anything is paid. Interrupted later, `resume()` goes on with it."""
+        await self._purse()
+        await self._buying.check_price(request, most)
+        id = await self._buying.order(request, most=most, refund_to=refund_to)
+        async with aclosing(self._buying.follow(id)) as events:
+            async for event in events:
+                yield event
+
+    async def follow(self, purchase: str) -> AsyncGenerator[Event, None]:
+        """A purchase of the notebook, from wherever it is: what was paid is followed, and not paid again."""
+        await self._purse()
+        async with aclosing(self._buying.follow(purchase)) as events:
+            async for event in events:
+                yield event
+
+    async def resume(self) -> list[Answer | SessionStatus]:
+        """Go on with everything at this server that was interrupted; how each ended."""
+        await self._purse()
+        done: list[Answer | SessionStatus] = []
+        for row in await self.notebook.do(store.open_purchases, self.http.url):
+            done.append(await (last(self.follow(row["id"])) if row["kind"] == "job" else self._prefunding.follow(row["id"])))
+        return done
+
+    async def job(self, job_id: str) -> Job:
+        return await self._buying.job(job_id)
+
+    async def refund(self, job_id: str, *, invoice: str | None = None, lightning_address: str | None = None) -> Job:
+        """Take back what is owed, to one of them."""
+        if (invoice is None) == (lightning_address is None):
+            raise ValueError("A refund goes to one place: an invoice, or a Lightning address.")
+        return await self._buying.refund(job_id, {"invoice": invoice} if invoice else {"lightningAddress": lightning_address or ""})
+
+    # Sessions --------------------------------------------------------------------------------------------
+
+    async def open_session(self, amount: Sats) -> AsyncSession:
+        """Pay ahead. The session is kept in the notebook."""
+        await self._purse()
+        status = await self._prefunding.follow(await self._prefunding.begin("session", amount))
+        return await self.session(status.id)
+
+    async def session(self, session_id: str | None = None) -> AsyncSession:
+        """One of the notebook's; without a name the one of this server that was opened last and is still open."""
+        rows = await self.notebook.do(store.sessions, self.http.url)
+        found = next((row for row in rows if row["id"] == session_id or (session_id is None and row["closed_at_ms"] is None)), None)
+        if found is None:
+            raise NotKnownHere(f"There is no {'such' if session_id else 'open'} session with {self.http.url} in {self.notebook.path}.")
+        return AsyncSession(self, self._prefunding, found["id"], found["macaroon"])
+
+    async def spent_today(self) -> Msats:
+        """Counted in the notebook against the day's limit, whatever program spent it."""
+        return await self.notebook.spent_today()
+
+
+class AsyncSession:
+    """An open session. `macaroon` spends from it: as secret as the sats in it."""
+
+    def __init__(self, timmy: AsyncTimmy, prefunding: Prefunding, id: str, macaroon: str) -> None:
+        self.id = id
+        self.macaroon = macaroon
+        self._timmy = timmy
+        self._prefunding = prefunding
+
+    def __repr__(self) -> str:
+        return f"AsyncSession({self.id[:8]}…)"
+
+    async def status(self) -> SessionStatus:
+        return await self._prefunding.status(self.id)
+
+    async def request(self, request: str, *, key: str | None = None) -> Reply:
+        """Judged and worked on in one call. `key`: asked again with the same, it is done once and charged once."""
+        return await self._prefunding.request(self.id, self.macaroon, request, key=key)
+
+    async def top_up(self, amount: Sats) -> SessionStatus:
+        await self._timmy._purse()
+        return await self._prefunding.follow(await self._prefunding.begin("topup", amount, self.id))
+
+    async def close(self, *, lightning_address: str | None = None) -> SessionStatus:
+        """Take the rest back, to the address or to the purse."""
+        await self._timmy._purse()
+        return await self._prefunding.close(self.id, self.macaroon, lightning_address=lightning_address)
+
+    def attenuate(
+        self,
+        *,
+        most: Sats | None = None,
+        most_per_request: Sats | None = None,
+        valid_until_ms: int | None = None,
+        capabilities: Sequence[str] = (),
+        only: str | None = None,
+    ) -> str:
+        """A smaller key, for somebody who is trusted with less. Made here: the server is not asked, and need not be up."""
+        return narrowed(
+            self.macaroon,
+            most=most,
+            most_per_request=most_per_request,
+            valid_until_ms=valid_until_ms,
+            capabilities=capabilities,
+            only=only,
+        )
+
+
+async def last(events: AsyncGenerator[Event, None]) -> Answer:
+    """Follow to the end, and what it was."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Answer):
+                return event
+    raise AnswerInvalid("The job's events ended without an answer.")

@@ -1,0 +1,83 @@
+"""What a buyer can be told. All are a `TimmyError`, with a sentence that says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from timmy.errors import Outage, Refusal
+
+
+class ServerRefused(Refusal):
+    """The server said no. `answer_status` and `answer_code` are its own (docs/reference/errors.md), `document` is its whole answer."""
+
+    code = "server_refused"
+    title = "The server refused"
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        said = document.get("error")
+        nested = said.get("message") if isinstance(said, dict) else said  # /v1 answers in OpenAI's shape
+        super().__init__(nested if isinstance(nested, str) and nested else f"It answered {status}, without a reason.")
+        inner = said if isinstance(said, dict) else document
+        self.answer_status = status
+        self.answer_code = inner["code"] if isinstance(inner.get("code"), str) else ""
+        self.document = document
+
+
+class ServerDown(Outage):
+    code = "server_down"
+    title = "The server is not answering"
+
+
+class AnswerInvalid(Outage):
+    code = "answer_invalid"
+    title = "The server's answer makes no sense"
+
+
+class LimitReached(Refusal):
+    """`limit` is "per_call" or "per_day"; `neededMsat` is what the payment may cost with its fee, `leftMsat` what is left."""
+
+    code = "limit_reached"
+    title = "That is more than may be spent"
+
+
+class InvoiceNotAsOffered(Refusal):
+    code = "invoice_not_as_offered"
+    title = "The invoice is not what the server said it is"
+
+
+class InvoiceLapsed(Refusal):
+    code = "invoice_lapsed"
+    title = "The invoice was not paid in time"
+
+
+class OtherWallet(Refusal):
+    code = "other_wallet"
+    title = "That payment was begun with another wallet"
+
+
+class PaymentFailed(Refusal):
+    code = "payment_failed"
+    title = "The wallet could not pay"
+
+
+class NoWallet(Refusal):
+    code = "no_wallet"
+    title = "There is no wallet to pay with"
+
+
+class Unfinished(Outage):
+    """Nothing is lost: what was begun is in the notebook, and `resume()` goes on with it."""
+
+    code = "unfinished"
+    title = "It is not finished yet"
+
+
+class NotKnownHere(Refusal):
+    code = "not_known_here"
+    title = "The notebook does not know that"
+
+
+class NotebookBroken(Refusal):
+    code = "notebook_broken"
+    title = "The notebook cannot be used"

@@ -1,0 +1,145 @@
+"""What a buyer pays with. A purse pays one invoice, and can say later what became of it; it keeps no accounts and retries nothing.
+
+The wallets of `timmy.lightning.wallets` serve here too: the same adapters, seen from the other side of the counter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from yarl import URL
+
+from timmy.client import answers
+from timmy.client.errors import InvoiceNotAsOffered, NoWallet, ServerDown, ServerRefused
+from timmy.client.http import TimmyHttp
+from timmy.clock import SECOND_MS, SystemClock
+from timmy.lightning import bolt11
+from timmy.lightning.wallets.electrum import ElectrumWallet
+from timmy.lightning.wallets.lnbits import LnbitsWallet
+from timmy.lightning.wallets.protocol import Network, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet, WalletDown
+from timmy.money import Msats, Sats
+
+REFUND_INVOICE_SECONDS = 3_600
+DEVELOPMENT = "dev"
+WAYS = "dev (a server that is tried out), lnbits+https://:ADMIN_KEY@host, or electrum+http://user:password@127.0.0.1:7777"
+
+
+class Purse(Protocol):
+    """`name` is shown, and is kept beside each payment: two purses with one name are taken for the same. No secret is in it.
+    `network` None: it pays whatever it is given."""
+
+    name: str
+    network: Network | None
+
+    async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
+        """Pay. Called twice with one invoice it pays at most once. WalletDown: nothing was sent."""
+        ...
+
+    async def lookup(self, payment_hash: str) -> PaymentOutcome:
+        """What became of it. WalletDown: it cannot be asked."""
+        ...
+
+    async def invoice(self, amount: Sats, memo: str) -> str | None:
+        """An invoice of exactly this amount, for what comes back. None: this purse can only pay."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class WalletPurse:
+    """A purse out of any wallet adapter. `name` must tell this wallet from the person's others."""
+
+    def __init__(self, wallet: Wallet, name: str) -> None:
+        self.name = name
+        self.network: Network | None = wallet.network
+        self._wallet = wallet
+
+    async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
+        return await self._wallet.pay_invoice(payment_request, amount=amount, fee_limit=fee_limit)
+
+    async def lookup(self, payment_hash: str) -> PaymentOutcome:
+        return await self._wallet.lookup_payment(payment_hash)
+
+    async def invoice(self, amount: Sats, memo: str) -> str | None:
+        made = await self._wallet.create_invoice(amount.msats, memo=memo, expiry_seconds=REFUND_INVOICE_SECONDS, label=memo)
+        return made.payment_request
+
+    async def aclose(self) -> None:
+        await self._wallet.aclose()
+
+
+class DevelopmentPurse:
+    """The pretend customer of a server in development. Its sats are nobody's; saying "pay" twice is paying once."""
+
+    network: Network | None = None
+
+    def __init__(self, url: str) -> None:
+        self._http = TimmyHttp(url)
+        self.name = f"the pretend customer of {self._http.url}"
+
+    async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
+        payment_hash = bolt11.decode(payment_request).payment_hash
+        try:
+            await self._http.post(f"/api/dev/stub/pay/{payment_hash}", {})
+        except ServerDown as down:
+            return Unknown(down.message)
+        except ServerRefused as refused:
+            if refused.answer_status == 404:
+                raise WalletDown("This server has no pretend customer, or the invoice is not its own. Name a wallet.") from None
+            return Unknown(refused.message)
+        return Succeeded(None, Msats(0))
+
+    async def lookup(self, payment_hash: str) -> PaymentOutcome:
+        return NeverSent()  # it cannot be asked, and need not be: asked to pay again, it says that it has
+
+    async def invoice(self, amount: Sats, memo: str) -> str | None:
+        try:
+            return answers.text(await self._http.post("/api/dev/stub/invoice", {"amountSats": amount.value}), "paymentRequest")
+        except ServerRefused:
+            return None  # a real wallet on a server in development: it has no customer
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+async def open_purse(address: str, server_url: str) -> Purse:
+    """A purse from one line of text (see WAYS). Raises NoWallet when the line makes no sense, WalletDown when nobody answers there."""
+    if address == DEVELOPMENT:
+        return DevelopmentPurse(server_url)
+    kind, plus, rest = address.partition("+")
+    try:
+        url = URL(rest)
+        if kind == "lnbits" and plus:
+            if not url.password:
+                raise NoWallet("The admin key of the LNbits wallet stands before the host: lnbits+https://:ADMIN_KEY@host")
+            bare = str(url.with_user(None))
+            return WalletPurse(await LnbitsWallet.connect(bare, url.password, SystemClock()), f"LNbits {_mark(bare, url.password)}")
+        if kind == "electrum" and plus:
+            place = str(url.with_user(None))
+            return WalletPurse(await ElectrumWallet.connect(rest, SystemClock()), f"Electrum {_mark(place, '')}")
+    except ValueError as trouble:
+        raise NoWallet(f"{trouble}. A wallet is {WAYS}.") from None
+    raise NoWallet(f"A wallet is {WAYS}.")
+
+
+def _mark(place: str, key: str) -> str:
+    """Which wallet it is, without its key: the address, and enough of a hash to tell two wallets of one address apart."""
+    return f"at {place} ({hashlib.sha256(f'{place} {key}'.encode()).hexdigest()[:8]})"
+
+
+def check(offer: answers.Offer, network: Network | None, now_ms: int) -> None:
+    """The invoice is what the server called it, can still be paid, and is of the purse's network. What is paid is the invoice, not what
+    was said of it."""
+    try:
+        invoice = bolt11.decode(offer.payment_request)
+    except bolt11.InvalidInvoice as problem:
+        raise InvoiceNotAsOffered(f"{problem.message} Nothing was paid.") from None
+    if invoice.amount != offer.amount.msats or invoice.payment_hash != offer.payment_hash:
+        raise InvoiceNotAsOffered(f"It says {offer.amount.value} sats, and the invoice {invoice.amount}. Nothing was paid.")
+    if network is not None and invoice.network is not network:
+        raise InvoiceNotAsOffered(
+            f"It is for {invoice.network.name.lower()}, and your wallet is on {network.name.lower()}. Nothing was paid."
+        )
+    if invoice.expired(now_ms + SECOND_MS):
+        raise InvoiceNotAsOffered("It has expired. Nothing was paid; ask again for a new one.")

@@ -1,0 +1,151 @@
+"""Paying an invoice once, within the limits, whatever happens in between.
+
+    reserve in the notebook → ask the wallet → write down what it said
+
+A process may end between any two of these. The reservation stays, and counts; whoever comes later looks before anything is paid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import assert_never
+
+from timmy.client import purses, store
+from timmy.client.answers import Offer
+from timmy.client.errors import InvoiceNotAsOffered, NoWallet, PaymentFailed
+from timmy.client.notebook import Limits, Notebook, fee_limit
+from timmy.client.purses import Purse
+from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, WalletDown
+from timmy.money import Msats
+
+LOOK_SECONDS = 0.5
+
+
+class Fate(StrEnum):
+    PAID = "paid"
+    OPEN = "open"  # on its way, or nobody can tell: the server's word, or a later look, will
+
+
+class Spending:
+    """What one program spends, out of one purse, under its limits and those of the notebook."""
+
+    def __init__(self, notebook: Notebook, purse: Purse | None, limits: Limits) -> None:
+        self.notebook = notebook
+        self.purse = purse
+        self.limits = limits
+
+    async def pay(self, purchase: str, purpose: str, offer: Offer, most: Limits | None = None) -> Fate:
+        """Pay, unless it is paid. LimitReached, NoWallet, InvoiceNotAsOffered: nothing was sent. PaymentFailed: it surely did not arrive.
+
+        WalletDown: the wallet cannot be asked; nothing was sent by this call."""
+        purse = self.purse
+        if purse is None:
+            raise NoWallet(f"{offer.amount.value} sats are to be paid, and no wallet was given. A wallet is {purses.WAYS}.")
+        known = await self.notebook.do(store.find_payment, offer.payment_hash)
+        if known is None or known["state"] == "failed":
+            purses.check(offer, purse.network, self.notebook.now_ms())
+        limits = self.limits.narrowed(most) if most else self.limits
+        match await self.notebook.reserve(purchase, purpose, offer, purse.name, limits):
+            case "paid":
+                return Fate.PAID
+            case "ours":
+                return await self._try(purse, offer)
+            case _:
+                return await self._take_up(purse, offer)
+
+    async def _take_up(self, purse: Purse, offer: Offer) -> Fate:
+        """It was begun, by whomever. The wallet is asked first; only what it has never seen, and nobody is at, is sent."""
+        while True:
+            outcome = await purse.lookup(offer.payment_hash)
+            if not isinstance(outcome, NeverSent | Failed):
+                return await self._note(offer, outcome)
+            if await self.notebook.claim(offer.payment_hash):
+                # Looked at again with the claim in hand: between the look and the claim, whoever held it may have paid.
+                outcome = await purse.lookup(offer.payment_hash)
+                if not isinstance(outcome, NeverSent | Failed):
+                    return await self._note(offer, outcome)
+                return await self._try(purse, offer)
+            row = await self.notebook.do(store.find_payment, offer.payment_hash)
+            if row is None or row["state"] == "paid":
+                return Fate.PAID
+            if row["state"] == "failed":
+                raise PaymentFailed("Another program of yours tried to pay it and could not. Nothing was sent; try again.")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _try(self, purse: Purse, offer: Offer) -> Fate:
+        try:
+            purses.check(offer, purse.network, self.notebook.now_ms())
+            outcome = await purse.pay(offer.payment_request, amount=offer.amount.msats, fee_limit=fee_limit(offer.amount))
+        except WalletDown:
+            await self.notebook.do(store.release, offer.payment_hash)  # it says so only when nothing has left this machine
+            raise
+        except InvoiceNotAsOffered:
+            await self.notebook.do(store.release, offer.payment_hash)
+            raise
+        except BaseException:
+            # Stopped in the middle of it, perhaps by the person: the reservation stays, only its place at the wallet is free again.
+            await asyncio.shield(self.notebook.do(store.let_go, offer.payment_hash))
+            raise
+        if isinstance(outcome, Failed):
+            outcome = await self._is_it_so(purse, offer, outcome)
+        return await self._note(offer, outcome)
+
+    async def _is_it_so(self, purse: Purse, offer: Offer, failed: Failed) -> PaymentOutcome:
+        """A wallet may also say no to a second try of what the first one has paid."""
+        try:
+            seen = await purse.lookup(offer.payment_hash)
+        except WalletDown:
+            return Unknown(failed.reason)
+        return failed if isinstance(seen, NeverSent | Failed) else seen
+
+    async def _note(self, offer: Offer, outcome: PaymentOutcome) -> Fate:
+        match outcome:
+            case Succeeded(preimage=preimage, fee=fee):
+                counted = None if fee is None else (offer.amount.msats + fee).value
+                await self.notebook.do(store.settle, offer.payment_hash, counted, preimage)
+                return Fate.PAID
+            case Failed(reason=reason):
+                await self.notebook.do(store.release, offer.payment_hash)
+                raise PaymentFailed(f"{reason} Nothing was sent: {offer.amount.value} sats are still yours.")
+            case InFlight() | Unknown() | NeverSent():
+                await self.notebook.do(store.let_go, offer.payment_hash)
+                return Fate.OPEN
+            case _:
+                assert_never(outcome)
+
+    async def seen_paid(self, offer: Offer) -> None:
+        """The server has the sats. The wallet is asked for the fee and the proof, if it still can be."""
+        row = await self.notebook.do(store.find_payment, offer.payment_hash)
+        if row is None or row["state"] == "paid":
+            return
+        outcome = await self._ask(row)
+        if isinstance(outcome, Succeeded):
+            await self._note(offer, outcome)
+        else:
+            await self.notebook.do(store.settle, offer.payment_hash, None, None)
+
+    async def seen_lapsed(self, offer: Offer) -> None:
+        """The server will not take it any more, and has not got it. Unless the wallet knows that it sent nothing, it stays counted."""
+        row = await self.notebook.do(store.find_payment, offer.payment_hash)
+        if row is None or row["state"] != "reserved":
+            return
+        outcome = await self._ask(row)
+        if isinstance(outcome, NeverSent | Failed):
+            await self.notebook.do(store.release, offer.payment_hash)
+        elif isinstance(outcome, Succeeded):
+            await self._note(offer, outcome)
+
+    async def _ask(self, row: store.Row) -> PaymentOutcome:
+        """The wallet that it was begun with, if it is the one at hand."""
+        if self.purse is None or self.purse.name != row["wallet"]:
+            return Unknown("the wallet that paid it is not at hand")
+        try:
+            return await self.purse.lookup(row["payment_hash"])
+        except WalletDown as down:
+            return Unknown(down.message)
+
+
+def paid_with_fees(rows: list[store.Row]) -> Msats:
+    """What the payments of a purchase took, as far as is known; what is of unknown fate is counted whole."""
+    return Msats(sum(row["counted_msat"] for row in rows))

@@ -1,0 +1,210 @@
+"""The notebook's tables and statements. One file for one person; SQLite's own locks keep its processes apart."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+# `counted_msat` is what a payment takes from the limits: all that it may cost until it has ended, then what it did cost.
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS purchases (
+           id             TEXT PRIMARY KEY,              -- also the Idempotency-Key
+           url            TEXT NOT NULL,
+           kind           TEXT NOT NULL CHECK (kind IN ('job', 'session', 'topup')),
+           subject        TEXT,                          -- the job or session, once the server has named it
+           body           TEXT NOT NULL,                 -- JSON: what was asked
+           most_msat      INTEGER,                       -- the limit of this call, where it has one
+           state          TEXT NOT NULL CHECK (state IN ('open', 'ended')),
+           outcome        TEXT,                          -- JSON: the job or session as it ended
+           receipt        TEXT,                          -- JSON: the server's signed receipt
+           created_at_ms  INTEGER NOT NULL,
+           ended_at_ms    INTEGER,
+           CHECK ((state = 'ended') = (ended_at_ms IS NOT NULL)))""",
+    """CREATE TABLE IF NOT EXISTS payments (
+           payment_hash     TEXT PRIMARY KEY,            -- one invoice, one payment, for ever
+           purchase         TEXT NOT NULL REFERENCES purchases (id),
+           purpose          TEXT NOT NULL,
+           wallet           TEXT NOT NULL,
+           payment_request  TEXT NOT NULL,
+           amount_msat      INTEGER NOT NULL CHECK (amount_msat > 0),
+           fee_limit_msat   INTEGER NOT NULL CHECK (fee_limit_msat >= 0),
+           counted_msat     INTEGER NOT NULL CHECK (counted_msat >= 0),
+           state            TEXT NOT NULL CHECK (state IN ('reserved', 'paid', 'failed')),
+           preimage         TEXT,
+           day              TEXT NOT NULL,               -- UTC, of the reservation
+           trying_until_ms  INTEGER NOT NULL,            -- until then somebody is at it
+           reserved_at_ms   INTEGER NOT NULL,
+           CHECK (state <> 'failed' OR counted_msat = 0))""",
+    "CREATE INDEX IF NOT EXISTS payments_day ON payments (day)",
+    "CREATE INDEX IF NOT EXISTS payments_purchase ON payments (purchase)",
+    """CREATE TABLE IF NOT EXISTS sessions (
+           id            TEXT PRIMARY KEY,
+           url           TEXT NOT NULL,
+           macaroon      TEXT NOT NULL,
+           opened_at_ms  INTEGER NOT NULL,
+           closed_at_ms  INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS limits (
+           one           INTEGER PRIMARY KEY CHECK (one = 1),
+           per_call_msat INTEGER,
+           per_day_msat  INTEGER)""",
+)
+
+
+def one(tx: sqlite3.Connection, sql: str, **named: object) -> Row | None:
+    row = tx.execute(sql, named).fetchone()
+    return dict(row) if row is not None else None
+
+
+# purchases ---------------------------------------------------------------------------------------------
+
+
+def insert_purchase(tx: sqlite3.Connection, /, **row: object) -> None:
+    tx.execute(
+        """INSERT INTO purchases (id, url, kind, subject, body, most_msat, state, created_at_ms)
+           VALUES (:id, :url, :kind, :subject, :body, :most_msat, 'open', :now_ms)""",
+        row,
+    )
+
+
+def find_purchase(tx: sqlite3.Connection, id: str) -> Row | None:
+    return one(tx, "SELECT * FROM purchases WHERE id = :id", id=id)
+
+
+def purchase_of(tx: sqlite3.Connection, url: str, subject: str) -> Row | None:
+    return one(tx, "SELECT * FROM purchases WHERE url = :url AND subject = :subject ORDER BY created_at_ms", url=url, subject=subject)
+
+
+def purchases(tx: sqlite3.Connection, limit: int) -> list[Row]:
+    found = tx.execute("SELECT * FROM purchases ORDER BY created_at_ms DESC, id LIMIT :limit", {"limit": limit})
+    return [dict(row) for row in found]
+
+
+def open_purchases(tx: sqlite3.Connection, url: str) -> list[Row]:
+    found = tx.execute("SELECT * FROM purchases WHERE state = 'open' AND url = :url ORDER BY created_at_ms, id", {"url": url})
+    return [dict(row) for row in found]
+
+
+def name_subject(tx: sqlite3.Connection, id: str, subject: str) -> None:
+    tx.execute("UPDATE purchases SET subject = :subject WHERE id = :id", {"id": id, "subject": subject})
+
+
+def end_purchase(tx: sqlite3.Connection, id: str, outcome: str, now_ms: int) -> None:
+    tx.execute(
+        "UPDATE purchases SET state = 'ended', outcome = :outcome, ended_at_ms = COALESCE(ended_at_ms, :now_ms) WHERE id = :id",
+        {"id": id, "outcome": outcome, "now_ms": now_ms},
+    )
+
+
+def keep_receipt(tx: sqlite3.Connection, id: str, receipt: str) -> None:
+    tx.execute("UPDATE purchases SET receipt = :receipt WHERE id = :id", {"id": id, "receipt": receipt})
+
+
+# payments ----------------------------------------------------------------------------------------------
+
+
+def find_payment(tx: sqlite3.Connection, payment_hash: str) -> Row | None:
+    return one(tx, "SELECT * FROM payments WHERE payment_hash = :payment_hash", payment_hash=payment_hash)
+
+
+def payments_of(tx: sqlite3.Connection, purchase: str) -> list[Row]:
+    found = tx.execute("SELECT * FROM payments WHERE purchase = :purchase ORDER BY reserved_at_ms", {"purchase": purchase})
+    return [dict(row) for row in found]
+
+
+def counted_in_purchase(tx: sqlite3.Connection, purchase: str) -> int:
+    row = one(tx, "SELECT COALESCE(SUM(counted_msat), 0) AS n FROM payments WHERE purchase = :purchase", purchase=purchase)
+    return int(row["n"]) if row else 0
+
+
+def counted_in_day(tx: sqlite3.Connection, day: str) -> int:
+    row = one(tx, "SELECT COALESCE(SUM(counted_msat), 0) AS n FROM payments WHERE day = :day", day=day)
+    return int(row["n"]) if row else 0
+
+
+def reserve(tx: sqlite3.Connection, /, **row: object) -> None:
+    """A failed payment of the same invoice is begun anew; any other is the caller's to have looked for."""
+    tx.execute(
+        """INSERT INTO payments (payment_hash, purchase, purpose, wallet, payment_request, amount_msat, fee_limit_msat, counted_msat,
+                                 state, day, trying_until_ms, reserved_at_ms)
+           VALUES (:payment_hash, :purchase, :purpose, :wallet, :payment_request, :amount_msat, :fee_limit_msat, :counted_msat,
+                   'reserved', :day, :trying_until_ms, :now_ms)
+           ON CONFLICT (payment_hash) DO UPDATE
+              SET state = 'reserved', wallet = excluded.wallet, fee_limit_msat = excluded.fee_limit_msat, day = excluded.day,
+                  counted_msat = excluded.counted_msat, trying_until_ms = excluded.trying_until_ms
+            WHERE payments.state = 'failed'""",
+        row,
+    )
+
+
+def claim(tx: sqlite3.Connection, payment_hash: str, now_ms: int, until_ms: int) -> bool:
+    """True: nobody else is at it, and for a while nobody else will be."""
+    done = tx.execute(
+        """UPDATE payments SET trying_until_ms = :until_ms
+            WHERE payment_hash = :payment_hash AND state = 'reserved' AND trying_until_ms <= :now_ms""",
+        {"payment_hash": payment_hash, "now_ms": now_ms, "until_ms": until_ms},
+    )
+    return done.rowcount == 1
+
+
+def let_go(tx: sqlite3.Connection, payment_hash: str) -> None:
+    tx.execute("UPDATE payments SET trying_until_ms = 0 WHERE payment_hash = :payment_hash", {"payment_hash": payment_hash})
+
+
+def settle(tx: sqlite3.Connection, payment_hash: str, counted_msat: int | None, preimage: str | None) -> None:
+    """`counted_msat` None: nobody told the fee, so all that it may cost stays counted. A payment that was called failed and did arrive
+    is counted again: the limit holds the next one back, not this."""
+    tx.execute(
+        """UPDATE payments SET state = 'paid', counted_msat = COALESCE(:counted_msat, amount_msat + fee_limit_msat),
+                  preimage = COALESCE(:preimage, preimage)
+            WHERE payment_hash = :payment_hash AND state <> 'paid'""",
+        {"payment_hash": payment_hash, "counted_msat": counted_msat, "preimage": preimage},
+    )
+
+
+def release(tx: sqlite3.Connection, payment_hash: str) -> None:
+    tx.execute(
+        "UPDATE payments SET state = 'failed', counted_msat = 0 WHERE payment_hash = :payment_hash AND state = 'reserved'",
+        {"payment_hash": payment_hash},
+    )
+
+
+# sessions and limits -----------------------------------------------------------------------------------
+
+
+def keep_session(tx: sqlite3.Connection, id: str, url: str, macaroon: str, now_ms: int) -> None:
+    tx.execute(
+        """INSERT INTO sessions (id, url, macaroon, opened_at_ms) VALUES (:id, :url, :macaroon, :now_ms)
+           ON CONFLICT (id) DO UPDATE SET macaroon = excluded.macaroon""",
+        {"id": id, "url": url, "macaroon": macaroon, "now_ms": now_ms},
+    )
+
+
+def close_session(tx: sqlite3.Connection, id: str, now_ms: int) -> None:
+    tx.execute("UPDATE sessions SET closed_at_ms = COALESCE(closed_at_ms, :now_ms) WHERE id = :id", {"id": id, "now_ms": now_ms})
+
+
+def find_session(tx: sqlite3.Connection, id: str) -> Row | None:
+    return one(tx, "SELECT * FROM sessions WHERE id = :id", id=id)
+
+
+def sessions(tx: sqlite3.Connection, url: str | None) -> list[Row]:
+    """The newest first; all servers' without a `url`."""
+    found = tx.execute(
+        "SELECT * FROM sessions WHERE :url IS NULL OR url = :url ORDER BY closed_at_ms IS NOT NULL, opened_at_ms DESC, id", {"url": url}
+    )
+    return [dict(row) for row in found]
+
+
+def limits(tx: sqlite3.Connection) -> Row | None:
+    return one(tx, "SELECT per_call_msat, per_day_msat FROM limits")
+
+
+def set_limits(tx: sqlite3.Connection, per_call_msat: int | None, per_day_msat: int | None) -> None:
+    tx.execute(
+        """INSERT INTO limits (one, per_call_msat, per_day_msat) VALUES (1, :per_call_msat, :per_day_msat)
+           ON CONFLICT (one) DO UPDATE SET per_call_msat = excluded.per_call_msat, per_day_msat = excluded.per_day_msat""",
+        {"per_call_msat": per_call_msat, "per_day_msat": per_day_msat},
+    )
