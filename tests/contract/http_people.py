@@ -29,6 +29,7 @@ from timmy.sessions.protocol import (
     Destination,
     InvoiceView,
     Key,
+    Offer,
     Permit,
     RefundState,
     RefundView,
@@ -159,6 +160,10 @@ class Till:
             )
             self.news[session_id] = []
         return self.sessions[session_id]
+
+    async def offer(self, amount: Sats) -> Offer:
+        view = await self.open(max(amount, Sats(100)))
+        return Offer(f"macaroon-of-{view.id}", view.deposit)
 
     async def view(self, session_id: str) -> SessionView:
         if session_id not in self.sessions:

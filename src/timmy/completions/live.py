@@ -70,23 +70,28 @@ class Live:
 
     async def take(self) -> Sequence[Piece]:
         """See LiveCompletion.take."""
-        if self._marking is None and self._marked < self._taken and not self._is_written:
+        if self._marking is None and self._marked < self._taken and not self._is_through:
             batch, place = self._pieces[self._marked : self._taken], self._marked
             self._marked = self._taken
             self._marking = asyncio.ensure_future(self._mark(self.id, place, batch))
         while self._taken == len(self._pieces) and not self._is_written:
             self._news.clear()
             await self._news.wait()
-        if self._marking is not None and not self._is_written:
+        if self._marking is not None and not self._is_through:  # the end of the call will tell of what it tells, and needs no waiting
             await asyncio.shield(self._marking)
-        self._marking = None
-        if self._taken == len(self._pieces):
+            self._marking = None
+        if self._is_through:
             self._all_taken.set()
             if self._trouble is not None:
                 await self.ended()
                 raise self._trouble
             return ()
         return self._next_batch()
+
+    @property
+    def _is_through(self) -> bool:
+        """There is nothing more to hand over."""
+        return self._is_written and self._taken == len(self._pieces)
 
     def _next_batch(self) -> Sequence[Piece]:
         start, tokens = self._taken, 0
@@ -139,8 +144,12 @@ class Live:
         except Exception:  # a bug of ours: what is held must be let go, now and not when the sweep comes
             log.exception("completions.broke", completion=self.id)
             self._trouble, ending = ProviderDown("Something broke on our side. Nothing more than what you have was charged."), Ending.BROKEN
-        self._is_writing, self._is_written = False, True
-        self._news.set()
+        except BaseException as death:  # the process is going down: whoever reads must not wait for it
+            self._ended.set_exception(death)
+            raise
+        finally:
+            self._is_writing, self._is_written = False, True
+            self._news.set()
         await self._end(ending)
 
     async def _read_provider(self) -> Ending:

@@ -113,6 +113,10 @@ the answer is 402 with an L402 challenge: pay its invoice and ask again with `Au
 
 def operations(house: WebHouse, desk: CompletionsDesk) -> tuple[Operation, ...]:
     routes = V1Routes(house, desk)
+    return (*_talking(routes), *_looking(routes))
+
+
+def _talking(routes: V1Routes) -> tuple[Operation, ...]:
     return (
         Operation(
             method="POST",
@@ -151,6 +155,11 @@ def operations(house: WebHouse, desk: CompletionsDesk) -> tuple[Operation, ...]:
             v1=True,
             hot=True,
         ),
+    )
+
+
+def _looking(routes: V1Routes) -> tuple[Operation, ...]:
+    return (
         Operation(
             method="GET",
             path="/v1/models",
