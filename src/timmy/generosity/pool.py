@@ -6,7 +6,7 @@ last sat.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from timmy.db import Row, Tx
@@ -36,11 +36,11 @@ class Ask:
 
 def decide_all(tx: Tx, asks: Sequence[Ask], terms: Terms) -> list[Decision]:
     """What the pool does for each, in order; what is Free is reserved."""
-    frozen = store.is_frozen(tx)
+    frozen, granted = store.budgets_if_given(tx, {ask.gift.allowance for ask in asks if ask.gift is not None})
     decisions: list[Decision | None] = [_refused(ask, terms, frozen) for ask in asks]
     hopeful = [(place, ask, ask.gift) for place, ask in enumerate(asks) if decisions[place] is None and ask.gift is not None]
     if hopeful:
-        _ensure_budgets(tx, [gift for _, _, gift in hopeful], terms, asks[0].at_ms)
+        _ensure_budgets(tx, [gift for _, _, gift in hopeful], terms, asks[0].at_ms, granted)
         refusals = commit_all(tx, asks[0].at_ms, [gift.reserve(ask.estimate) for _, ask, gift in hopeful])
         for (place, ask, _), refusal in zip(hopeful, refusals, strict=True):
             if refusal is None:
@@ -75,7 +75,7 @@ def reserve_up_to(tx: Tx, gift: Gift, most: Msats, terms: Terms, at_ms: int) -> 
     """Reserve as much of `most` as pool and budget have now, perhaps nothing, in whole sats. For a partial offer that has been paid."""
     if store.is_frozen(tx):
         return NOTHING
-    _ensure_budgets(tx, [gift], terms, at_ms)
+    _ensure_budgets(tx, [gift], terms, at_ms, store.budgets(tx, [gift.allowance]))
     # All that the reservation touches, in one go and so in one order: locked later, revenue would be taken after the pool by us and before
     # it by somebody else.
     have = hold_still(tx, [chart.POOL, gift.allowance, chart.ALLOWANCES_USED, chart.REVENUE])
@@ -137,12 +137,12 @@ def _offer(estimate: Msats, pool: Msats, left: Msats) -> Decision:
     return Partial(absorb, (estimate - absorb).ceil_sats().msats) if absorb else Gate(ONE_SAT)
 
 
-def _ensure_budgets(tx: Tx, gifts: Sequence[Gift], terms: Terms, at_ms: int) -> None:
-    """Hand the day's allowance out: when it is first used, and what is missing when the tier has risen since."""
+def _ensure_budgets(tx: Tx, gifts: Sequence[Gift], terms: Terms, at_ms: int, granted: Mapping[str, int]) -> None:
+    """Hand the day's allowance out: when it is first used, and what is missing when the tier has risen since. `granted`: what a look has
+    found, in millisats."""
     wanted: dict[str, int] = {}
     for gift in gifts:
         wanted[gift.allowance] = max(wanted.get(gift.allowance, 0), terms.budget(gift.tier).value)
-    granted = store.budgets(tx, wanted)
     missing = {account for account, msat in wanted.items() if granted.get(account, 0) < msat}
     if not missing:
         return

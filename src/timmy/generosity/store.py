@@ -43,6 +43,17 @@ def budgets(tx: Tx, accounts: Collection[str]) -> dict[str, int]:
     return {row["account"]: row["granted_msat"] for row in rows}
 
 
+def budgets_if_given(tx: Tx, accounts: Collection[str]) -> tuple[bool, dict[str, int]]:
+    """Whether the pool is frozen, and the budgets, in one look: everybody who waits for a decision waits for it."""
+    rows = tx.all(
+        """SELECT 0 AS frozen, account, granted_msat FROM budgets WHERE account IN :accounts
+           UNION ALL SELECT 1, name, 0 FROM breakers WHERE name = :name""",
+        accounts=sorted(accounts),
+        name=FROZEN,
+    )
+    return any(row["frozen"] for row in rows), {row["account"]: row["granted_msat"] for row in rows if not row["frozen"]}
+
+
 def open_budgets(tx: Tx, accounts: Collection[str]) -> None:
     tx.run(
         """INSERT INTO budgets (account, granted_msat)
