@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.contract.model_servers.script import API_KEY, HONEST, MODEL, Call, ModelServer, Say
 
 _FIELDS = {"model", "messages", "max_tokens", "system", "stream", "stop_sequences", "metadata"}
+_FIELDS |= {"tools", "tool_choice", "output_config", "stop_sequences", "top_p", "temperature"}
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -79,7 +80,7 @@ class AnthropicServer(ModelServer):
         return limit
 
     def asked(self, call: Call) -> tuple[str, str]:
-        return call.body.get("system", ""), call.body["messages"][-1]["content"]
+        return call.body.get("system", ""), str(call.body["messages"][-1]["content"])
 
     def whole(self, say: Say, call: Call) -> dict[str, Any]:
         text = self.within_limit(say, call)
@@ -128,7 +129,7 @@ class AnthropicServer(ModelServer):
         return "max_tokens" if self.within_limit(say, call) != say.text else "end_turn"
 
     def _usage(self, say: Say, call: Call) -> dict[str, Any]:
-        texts = [call.body.get("system", ""), *(each["content"] for each in call.body["messages"])]
+        texts = [call.body.get("system", ""), *(str(each["content"]) for each in call.body["messages"])]
         said = sum(self.tokens(text) for text in texts)
         cached = said // 2
         return {

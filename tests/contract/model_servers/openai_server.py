@@ -11,6 +11,7 @@ from tests.contract.model_servers.script import API_KEY, HONEST, MODEL, Call, Mo
 
 REASONER = "test-reasoner"  # wants max_completion_tokens, like OpenAI's reasoning models
 _FIELDS = {"model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options", "temperature", "n", "user"}
+_FIELDS |= {"tools", "tool_choice", "response_format"}
 _CREATED = 1_700_000_000
 
 
@@ -52,7 +53,9 @@ class OpenAIServer(ModelServer):
         if not isinstance(messages, list) or not messages:
             return self.error(400, None, "[] is too short - 'messages'")
         for message in messages:
-            if message.get("role") not in {"system", "user", "assistant"} or not isinstance(message.get("content"), str):
+            if message.get("role") not in {"system", "user", "assistant", "tool"} or not isinstance(
+                message.get("content"), str | list | None
+            ):
                 return self.error(400, None, f"Invalid value in 'messages': {message}")
         if not isinstance(self.limit(call), int) or self.limit(call) < 1:
             return self.error(400, "integer_below_min_value", "Invalid 'max_tokens': integer below minimum value.")
@@ -75,7 +78,7 @@ class OpenAIServer(ModelServer):
 
     def asked(self, call: Call) -> tuple[str, str]:
         messages = call.body["messages"]
-        return "".join(each["content"] for each in messages if each["role"] == "system"), messages[-1]["content"]
+        return "".join(each["content"] for each in messages if each["role"] == "system"), str(messages[-1]["content"])
 
     def whole(self, say: Say, call: Call) -> dict[str, Any]:
         text = self.within_limit(say, call)
@@ -120,7 +123,7 @@ class OpenAIServer(ModelServer):
     def _usage(self, say: Say, call: Call) -> Any:
         if say.usage is not HONEST:
             return say.usage
-        said = sum(self.tokens(each["content"]) + 3 for each in call.body["messages"])
+        said = sum(self.tokens(str(each["content"])) + 3 for each in call.body["messages"])
         thought = self.tokens(say.reasoning)
         written = self.tokens(self.within_limit(say, call)) + thought
         return {
