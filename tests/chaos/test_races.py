@@ -241,5 +241,5 @@ async def test_processes_that_send_at_once_keep_the_limit_of_the_hour_together(t
     await track.race({"op": "work", "jobs": jobs})
     sent = (await track.sent()).value
     assert limit - max(owed) < sent <= limit
-    waiting = await track.app.db.read(payouts.listed, ["planned"])
+    waiting = [payouts.payout_of(row) for row in await track.app.db.read(lightning_store.payouts_listed, ["planned"], None, len(jobs))]
     assert sum(payout.amount.floor_sats().value for payout in waiting) == sum(owed) - sent, "the others wait for the next hour"
