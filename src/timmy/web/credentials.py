@@ -43,7 +43,7 @@ class Credential:
 
 
 def credential(request: Request) -> Credential | None:
-    """None: there is none. CredentialMalformed, MacaroonMalformed, PreimageWrong, all 401."""
+    """None: there is none of ours. CredentialMalformed, MacaroonMalformed, PreimageWrong, all 401."""
     given = request.headers.getlist("authorization")
     if not given:
         return None
@@ -53,7 +53,7 @@ def credential(request: Request) -> Credential | None:
         text = given[0][len(BEARER) :].strip()
         return Credential(decode(text), text, None)
     if PAYING.match(given[0]) is None:
-        raise CredentialMalformed("Send `Authorization: Bearer <macaroon>`, or `Authorization: L402 <macaroon>:<preimage>`.")
+        return None
     paid = PAID.fullmatch(given[0])
     if paid is None:
         raise CredentialMalformed("L402 wants `<macaroon in base64>:<preimage in 64 hex digits>`.")

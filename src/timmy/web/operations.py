@@ -71,6 +71,7 @@ class Operation:
     takes: Takes | None = None
     tag: str = "server"
     proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
+    paid: bool = False  # without a key it answers 402 with an offer
     v1: bool = False  # its errors have OpenAI's shape
     hot: bool = False  # a plain Starlette endpoint: polled by everybody, and measured at twice FastAPI's speed
 
@@ -143,6 +144,8 @@ def _described(one: Operation) -> Document:
         "tags": [one.tag],
         "responses": _responses(one),
     }
+    if one.paid:
+        described["x-payment-info"] = PAYMENT
     if one.proof:
         described["security"] = [{name: []} if name else {} for name in one.proof]
     if one.parameters:
@@ -206,6 +209,12 @@ def _example(kind: type[TimmyError]) -> Document:
         "requestId": "req_4o2x",
     }
 
+
+# What it costs depends on what is asked; the offer is a deposit, and what is not used stays the payer's.
+PAYMENT: Document = {
+    "protocols": ["L402", "LSAT"],
+    "offers": [{"intent": "session", "method": "lightning", "amount": None, "currency": "sat"}],
+}
 
 ABOUT = """\
 Whoever can pay a Lightning invoice can buy here: no account, no card, no key to be asked for.

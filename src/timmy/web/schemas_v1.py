@@ -144,4 +144,21 @@ class OpenAIError(Shape):
     error: OpenAIErrorBody
 
 
-ALL: tuple[type[BaseModel], ...] = (NewCompletion, Completion, Models, Model, ApiKey, OpenAIError)
+class L402Deposit(Shape):
+    min: NotNegative
+    max: NotNegative
+
+
+class L402Discovery(Shape):
+    name: str
+    version: str
+    schemes: list[str]
+    credentials: str
+    depositSats: L402Deposit
+    caveats: list[str]
+    endpoints: list[dict[str, Any]]
+    models: list[dict[str, Any]]
+    openapi: str
+
+
+ALL: tuple[type[BaseModel], ...] = (NewCompletion, Completion, Models, Model, ApiKey, OpenAIError, L402Discovery)

@@ -8,7 +8,7 @@ from timmy.identity import caveats
 from timmy.identity.macaroons import MacaroonMalformed
 from timmy.lightning.wallets.protocol import WalletDown
 from timmy.sessions import refusals as sessions
-from timmy.web import problems, refusals
+from timmy.web import problems, refusals, v1_refusals
 from timmy.web.examples import INVOICE, SESSION, SESSION_ID, SESSION_OPENED, SESSION_REQUEST, TOKEN
 from timmy.web.house import WebHouse
 from timmy.web.operations import ANYBODY, BEARER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Document, Operation, Sends, Takes, path_parameter
@@ -22,6 +22,8 @@ REQUEST_ID_PARAMETER = path_parameter("requestId", "The requestId of the answer 
 
 MACAROON_REFUSALS: tuple[type[TimmyError], ...] = (
     refusals.MacaroonWanted,
+    v1_refusals.CredentialMalformed,
+    v1_refusals.PreimageWrong,
     MacaroonMalformed,
     sessions.MacaroonUnknown,
     caveats.CaveatUnknown,

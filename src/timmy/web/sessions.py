@@ -11,17 +11,18 @@ from starlette.types import ASGIApp
 from timmy.idempotency import Key
 from timmy.money import Sats
 from timmy.sessions.protocol import Permit, SessionState, Use
-from timmy.sessions.refusals import RequestNotFound, SessionNotFound
+from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, RequestNotFound, SessionNotFound
 from timmy.web import fields, session_views
 from timmy.web.bodies import read_object, read_signed
 from timmy.web.callers import caller_of, principal
+from timmy.web.credentials import credential, with_offer
 from timmy.web.house import WebHouse
+from timmy.web.problems import Problem, request_id_of
 from timmy.web.refusals import MacaroonWanted
 from timmy.web.render import PRIVATE, private
 from timmy.web.stream import OpenStreams, SessionStream, begin, last_seen
 
 ID = re.compile(r"[!-~]{1,64}")
-BEARER = "bearer "
 CAPABILITY = "session"  # what a macaroon must allow for anything here
 
 
@@ -47,7 +48,15 @@ class SessionRoutes:
         text = fields.session_request(document, request_chars_max=self.house.settings.max_request_chars)
         key = self._key(request, document)
         permit = await self._permit(request)
-        return private(session_views.request(await self.house.sessions.request(permit, text, key=key)))
+        try:
+            return private(session_views.request(await self.house.sessions.request(permit, text, key=key)))
+        except (InsufficientBalance, KeyLimitReached) as refusal:
+            members, challenges = await with_offer(self.house, refusal)
+            refusal.extra = {**refusal.extra, "offer": members}
+            answer = Problem(refusal, request_id_of(request))
+            for name, value in challenges:
+                answer.headers.append(name, value)
+            return answer
 
     async def show_request(self, request: Request) -> Response:
         permit = await self._permit(request)
@@ -105,9 +114,10 @@ def session_id(request: Request) -> str:
 
 
 def macaroon(request: Request) -> str:
-    given = request.headers.getlist("authorization")
-    if len(given) != 1 or given[0][: len(BEARER)].lower() != BEARER:
+    """As it was brought: alone, or with the preimage that proves its payment (L402)."""
+    known = credential(request)
+    if known is None:
         raise MacaroonWanted(
             "Send `Authorization: Bearer` with the session's macaroon: GET /api/sessions/{sessionId} shows it once it is paid."
         )
-    return given[0][len(BEARER) :].strip()
+    return known.text

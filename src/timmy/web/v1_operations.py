@@ -137,6 +137,7 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             proof=BEARER,
             parameters=(IDEMPOTENCY_KEY,),
             tag="openai",
+            paid=True,
             v1=True,
             hot=True,
         ),
