@@ -8,7 +8,24 @@ from typing import Annotated
 import typer
 
 from timmy import __version__
-from timmy.cli import byhand, config, demo, keys, ledger, pool, practice, reconcile, refunds, serve, strays, tasks, testkit
+from timmy.cli import (
+    ask,
+    byhand,
+    config,
+    demo,
+    keys,
+    ledger,
+    login,
+    pool,
+    practice,
+    reconcile,
+    refunds,
+    serve,
+    session,
+    strays,
+    tasks,
+    testkit,
+)
 from timmy.cli.screen import fail
 from timmy.demo import DemoFailed
 from timmy.errors import TimmyError
@@ -18,10 +35,13 @@ app = typer.Typer(
     name="timmy",
     help="A self-hosted server that sells an AI agent's work for Bitcoin Lightning payments.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("ask")(ask.ask)
+app.add_typer(session.app, name="session")
+app.command("login")(login.login)
+app.command("limits")(ask.limits)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("config")(config.config)
@@ -54,7 +74,7 @@ def timmy(
 def main() -> None:
     """The entry point. An error that was foreseen is one sentence and an exit code; any other keeps its traceback, because it is a bug."""
     try:
-        app()
+        app(prog_name="timmy")  # also where it is run as a module: completion goes by the name
     except SettingsError as trouble:
         for problem in trouble.problems:
             fail(problem)

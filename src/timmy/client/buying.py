@@ -16,7 +16,7 @@ from timmy.client import answers, store
 from timmy.client.answers import Estimate, Job, Offer
 from timmy.client.errors import LimitReached, NotKnownHere, ServerRefused, Unfinished
 from timmy.client.http import TimmyHttp
-from timmy.client.notebook import Limits, Notebook, worst_cost
+from timmy.client.notebook import Limits, Notebook
 from timmy.client.spending import Spending, paid_with_fees
 from timmy.ids import new_id
 from timmy.money import Msats, Sats
@@ -85,7 +85,7 @@ class Buying:
     async def check_price(self, request: str, most: Sats | None) -> Estimate:
         """LimitReached if the whole would not fit into the limits: better known before the judging is paid for."""
         made = await self.estimate(request)
-        needed = sum((worst_cost(amount).value for amount in (made.eval_fee, made.work) if amount), 0)
+        needed = sum((amount.msats + self._spending.fee_limit(amount)).value for amount in (made.eval_fee, made.work) if amount)
         limits = self._spending.limits.narrowed(Limits(most, None)).narrowed(await self._notebook.limits())
         spent = await self._notebook.spent_today()
         for name, words, limit, used in (("per_call", "a call", limits.per_call, 0), ("per_day", "today", limits.per_day, spent.value)):

@@ -8,6 +8,11 @@ from typing import Any
 from timmy.errors import Outage, Refusal
 
 
+def plain(text: str) -> str:
+    """A stranger's text without the control characters that make a terminal do things; line ends and tabs stay."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 class ServerRefused(Refusal):
     """The server said no. `answer_status` and `answer_code` are its own (docs/reference/errors.md), `document` is its whole answer."""
 
@@ -17,7 +22,7 @@ class ServerRefused(Refusal):
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
         said = document.get("error")
         nested = said.get("message") if isinstance(said, dict) else said  # /v1 answers in OpenAI's shape
-        super().__init__(nested if isinstance(nested, str) and nested else f"It answered {status}, without a reason.")
+        super().__init__(plain(nested) if isinstance(nested, str) and nested else f"It answered {status}, without a reason.")
         inner = said if isinstance(said, dict) else document
         self.answer_status = status
         self.answer_code = inner["code"] if isinstance(inner.get("code"), str) else ""

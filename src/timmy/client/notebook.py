@@ -52,12 +52,10 @@ def _least(one: Sats | None, other: Sats | None) -> Sats | None:
     return min(one, other) if one is not None and other is not None else one if other is None else other
 
 
-def fee_limit(amount: Sats) -> Msats:
+def fee_limit(amount: Sats, *, adds_fees: bool) -> Msats:
+    if not adds_fees:
+        return Msats(0)
     return max(FEE_LIMIT_MIN.msats, Msats(amount.msats.value * FEE_LIMIT_BP // 10_000))
-
-
-def worst_cost(amount: Sats) -> Msats:
-    return amount.msats + fee_limit(amount)
 
 
 def home() -> Path:
@@ -118,12 +116,12 @@ class Notebook:
         """What is counted against the day: paid, or on its way, or of unknown fate."""
         return Msats(await self.do(store.counted_in_day, day(self.now_ms())))
 
-    async def reserve(self, purchase: str, purpose: str, offer: Offer, wallet: str, limits: Limits) -> str:
-        """Count the worst that a payment may cost, before it is tried. "ours": reserved, and nobody else is at it; "paid": it was paid
-        before; "look": it was begun before, by another process or another run, and its fate is the wallet's to tell.
+    async def reserve(self, purchase: str, purpose: str, offer: Offer, wallet: str, fee: Msats, limits: Limits) -> str:
+        """Count the worst that a payment may cost, `fee` for routing included, before it is tried. "ours": reserved, and nobody else is at
+        it; "paid": it was paid before; "look": it was begun by another process or another run, and its fate is the wallet's to tell.
 
         Raises LimitReached, and OtherWallet for a payment that another wallet began."""
-        return await self.do(_reserve, purchase, purpose, offer, wallet, limits, self.now_ms())
+        return await self.do(_reserve, purchase, purpose, offer, wallet, fee, limits, self.now_ms())
 
     async def claim(self, payment_hash: str) -> bool:
         now_ms = self.now_ms()
@@ -144,7 +142,9 @@ def _limits(tx: sqlite3.Connection) -> Limits:
     return NO_LIMITS if row is None else Limits(_sats(row["per_call_msat"]), _sats(row["per_day_msat"]))
 
 
-def _reserve(tx: sqlite3.Connection, purchase: str, purpose: str, offer: Offer, wallet: str, limits: Limits, now_ms: int) -> str:
+def _reserve(
+    tx: sqlite3.Connection, purchase: str, purpose: str, offer: Offer, wallet: str, fee: Msats, limits: Limits, now_ms: int
+) -> str:
     known = store.find_payment(tx, offer.payment_hash)
     if known is not None and known["state"] == "paid":
         return "paid"
@@ -154,7 +154,7 @@ def _reserve(tx: sqlite3.Connection, purchase: str, purpose: str, offer: Offer, 
                 f"It was begun with {known['wallet']}, and may have arrived. Only that wallet can tell: go on with it, not with {wallet}."
             )
         return "look"
-    needed, today = worst_cost(offer.amount), day(now_ms)
+    needed, today = offer.amount.msats + fee, day(now_ms)
     effective = limits.narrowed(_limits(tx))
     _check("per_call", "this call", needed, effective.per_call, Msats(store.counted_in_purchase(tx, purchase)))
     _check("per_day", "today", needed, effective.per_day, Msats(store.counted_in_day(tx, today)))
@@ -166,7 +166,7 @@ def _reserve(tx: sqlite3.Connection, purchase: str, purpose: str, offer: Offer, 
         wallet=wallet,
         payment_request=offer.payment_request,
         amount_msat=offer.amount.msats.value,
-        fee_limit_msat=fee_limit(offer.amount).value,
+        fee_limit_msat=fee.value,
         counted_msat=needed.value,
         day=today,
         trying_until_ms=now_ms + TRYING_SECONDS * SECOND_MS,
@@ -180,7 +180,7 @@ def _check(limit: str, words: str, needed: Msats, most: Sats | None, counted: Ms
         return
     left = Msats(max(0, most.msats.value - counted.value))
     raise LimitReached(
-        f"It may cost {needed.ceil_sats().value} sats with the routing fee, and of {most.value} sats for {words} {left.floor_sats().value}"
+        f"It may cost {needed.ceil_sats().value} sats, and of {most.value} sats for {words} {left.floor_sats().value}"
         " are left. It was not paid; raise the limit if that is what you want.",
         limit=limit,
         neededMsat=needed.value,

@@ -31,6 +31,7 @@ class Purse(Protocol):
 
     name: str
     network: Network | None
+    adds_fees: bool  # False: routing costs nothing, or comes out of another pocket than this one
 
     async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
         """Pay. Called twice with one invoice it pays at most once. WalletDown: nothing was sent."""
@@ -49,6 +50,8 @@ class Purse(Protocol):
 
 class WalletPurse:
     """A purse out of any wallet adapter. `name` must tell this wallet from the person's others."""
+
+    adds_fees = True
 
     def __init__(self, wallet: Wallet, name: str) -> None:
         self.name = name
@@ -73,6 +76,7 @@ class DevelopmentPurse:
     """The pretend customer of a server in development. Its sats are nobody's; saying "pay" twice is paying once."""
 
     network: Network | None = None
+    adds_fees = False
 
     def __init__(self, url: str) -> None:
         self._http = TimmyHttp(url)
@@ -120,7 +124,7 @@ async def open_purse(address: str, server_url: str) -> Purse:
             return WalletPurse(await ElectrumWallet.connect(rest, SystemClock()), f"Electrum {_mark(place, '')}")
     except ValueError as trouble:
         raise NoWallet(f"{trouble}. A wallet is {WAYS}.") from None
-    raise NoWallet(f"A wallet is {WAYS}.")
+    raise NoWallet(f"{address.partition(':')[0]} is none that is known here. A wallet is {WAYS}.")
 
 
 def _mark(place: str, key: str) -> str:

@@ -17,7 +17,7 @@ from timmy.client.errors import InvoiceNotAsOffered, NoWallet, PaymentFailed
 from timmy.client.notebook import Limits, Notebook, fee_limit
 from timmy.client.purses import Purse
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, WalletDown
-from timmy.money import Msats
+from timmy.money import Msats, Sats
 
 LOOK_SECONDS = 0.5
 
@@ -35,6 +35,10 @@ class Spending:
         self.purse = purse
         self.limits = limits
 
+    def fee_limit(self, amount: Sats) -> Msats:
+        """What routing may cost on top."""
+        return fee_limit(amount, adds_fees=self.purse is None or self.purse.adds_fees)
+
     async def pay(self, purchase: str, purpose: str, offer: Offer, most: Limits | None = None) -> Fate:
         """Pay, unless it is paid. LimitReached, NoWallet, InvoiceNotAsOffered: nothing was sent. PaymentFailed: it surely did not arrive.
 
@@ -46,7 +50,7 @@ class Spending:
         if known is None or known["state"] == "failed":
             purses.check(offer, purse.network, self.notebook.now_ms())
         limits = self.limits.narrowed(most) if most else self.limits
-        match await self.notebook.reserve(purchase, purpose, offer, purse.name, limits):
+        match await self.notebook.reserve(purchase, purpose, offer, purse.name, self.fee_limit(offer.amount), limits):
             case "paid":
                 return Fate.PAID
             case "ours":
@@ -76,7 +80,7 @@ class Spending:
     async def _try(self, purse: Purse, offer: Offer) -> Fate:
         try:
             purses.check(offer, purse.network, self.notebook.now_ms())
-            outcome = await purse.pay(offer.payment_request, amount=offer.amount.msats, fee_limit=fee_limit(offer.amount))
+            outcome = await purse.pay(offer.payment_request, amount=offer.amount.msats, fee_limit=self.fee_limit(offer.amount))
         except WalletDown:
             await self.notebook.do(store.release, offer.payment_hash)  # it says so only when nothing has left this machine
             raise

@@ -46,6 +46,10 @@ SCHEMA = (
            macaroon      TEXT NOT NULL,
            opened_at_ms  INTEGER NOT NULL,
            closed_at_ms  INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS logins (
+           url            TEXT PRIMARY KEY,
+           token          TEXT NOT NULL,
+           expires_at_ms  INTEGER NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS limits (
            one           INTEGER PRIMARY KEY CHECK (one = 1),
            per_call_msat INTEGER,
@@ -171,7 +175,7 @@ def release(tx: sqlite3.Connection, payment_hash: str) -> None:
     )
 
 
-# sessions and limits -----------------------------------------------------------------------------------
+# sessions, logins and limits -----------------------------------------------------------------------------------
 
 
 def keep_session(tx: sqlite3.Connection, id: str, url: str, macaroon: str, now_ms: int) -> None:
@@ -196,6 +200,19 @@ def sessions(tx: sqlite3.Connection, url: str | None) -> list[Row]:
         "SELECT * FROM sessions WHERE :url IS NULL OR url = :url ORDER BY closed_at_ms IS NOT NULL, opened_at_ms DESC, id", {"url": url}
     )
     return [dict(row) for row in found]
+
+
+def keep_login(tx: sqlite3.Connection, url: str, token: str, expires_at_ms: int) -> None:
+    tx.execute(
+        """INSERT INTO logins (url, token, expires_at_ms) VALUES (:url, :token, :expires_at_ms)
+           ON CONFLICT (url) DO UPDATE SET token = excluded.token, expires_at_ms = excluded.expires_at_ms""",
+        {"url": url, "token": token, "expires_at_ms": expires_at_ms},
+    )
+
+
+def login(tx: sqlite3.Connection, url: str, now_ms: int) -> str | None:
+    row = one(tx, "SELECT token FROM logins WHERE url = :url AND expires_at_ms > :now_ms", url=url, now_ms=now_ms)
+    return str(row["token"]) if row else None
 
 
 def limits(tx: sqlite3.Connection) -> Row | None:

@@ -1,0 +1,251 @@
+"""What a buyer types, against a real server: as a program in a pipe, and as a person at a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from timmy.client.errors import plain
+from timmy.demo.server import Server, start_server
+from timmy.identity import macaroons, nostr
+from timmy.lightning import bolt11
+
+QUESTION = "What is a satoshi?"
+END_WITHIN_SECONDS = 60
+INVOICE = re.compile(r"^(lnbcrt[a-z0-9]{100,})\r?$", re.MULTILINE)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def timmy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with start_server(tmp_path_factory.mktemp("server"), {}) as running:
+        yield running
+
+
+@dataclass
+class Buyer:
+    server: Server
+    home: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            "COLUMNS": "100",
+            "TIMMY_HOME": str(self.home),
+            "TIMMY_SERVER": self.server.url,
+        }
+
+    async def types(self, *words: str, typed: str = "", **environ: str) -> tuple[int | None, str, str]:
+        """Exit code, standard output, standard error."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "timmy", *words),
+            env={**self.environ, **environ},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(typed.encode()), END_WITHIN_SECONDS)
+        assert b"Traceback" not in err, err.decode()
+        return process.returncode, out.decode(), err.decode()
+
+    async def pays(self, payment_request: str) -> None:
+        payment_hash = bolt11.decode(payment_request).payment_hash
+        async with aiohttp.ClientSession() as http, http.post(f"{self.server.url}/api/dev/stub/pay/{payment_hash}") as answer:
+            assert answer.status == 200
+
+
+@pytest.fixture
+def buyer(timmy: Server, tmp_path: Path) -> Buyer:
+    return Buyer(timmy, tmp_path / "home")
+
+
+@dataclass
+class Terminal:
+    """A program at a terminal of 100 columns, and all that it has written there."""
+
+    process: asyncio.subprocess.Process
+    master: int
+    seen: str = ""
+
+    async def until(self, pattern: str) -> re.Match[str]:
+        async with asyncio.timeout(END_WITHIN_SECONDS):
+            while True:
+                if found := re.search(pattern, self.seen, re.MULTILINE):
+                    return found
+                self.seen += (await asyncio.to_thread(self._read)).decode("utf-8", "replace")
+
+    async def end(self) -> int:
+        async with asyncio.timeout(END_WITHIN_SECONDS):
+            while piece := await asyncio.to_thread(self._read):
+                self.seen += piece.decode("utf-8", "replace")
+            return await self.process.wait()
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.master, 65_536)
+        except OSError:  # what Linux says when nobody holds the other end any more
+            return b""
+
+
+async def at_a_terminal(buyer: Buyer, *words: str) -> Terminal:
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "timmy", *words), env=buyer.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    return Terminal(process, master)
+
+
+async def test_the_answer_is_on_standard_output_and_the_price_beside_it(buyer: Buyer) -> None:
+    code, out, err = await buyer.types("ask", QUESTION, TIMMY_WALLET="dev")
+    assert code == 0
+    assert "satoshi" in out
+    assert "sats" not in out.replace("millisats", "")
+    assert err.index("What is not used comes back") < err.index("sats in all")
+    assert "came back" in err
+
+
+async def test_a_program_gets_json(buyer: Buyer) -> None:
+    code, out, _ = await buyer.types("ask", "-", "--json", typed=QUESTION, TIMMY_WALLET="dev")
+    ended = json.loads(out)
+    assert (code, ended["job"]["state"]) == (0, "complete")
+    assert ended["costMsat"] < ended["paidMsat"]
+
+
+async def test_without_a_wallet_a_person_pays_from_the_screen(buyer: Buyer) -> None:
+    terminal = await at_a_terminal(buyer, "ask", QUESTION)
+    judged = (await terminal.until(INVOICE.pattern))[1]
+    assert "█▀" in terminal.seen  # the picture
+    await buyer.pays(judged)
+    worked = (await terminal.until(rf"^(?!{judged})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1]
+    await buyer.pays(worked)
+    await terminal.until("Where to")
+    os.write(terminal.master, b"\n")
+    assert await terminal.end() == 0
+    assert "satoshi" in terminal.seen
+    assert re.search(r"timmy ask --claim job_\w+ --refund-to", terminal.seen)
+    os.close(terminal.master)
+
+
+async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None:
+    terminal = await at_a_terminal(buyer, "ask", QUESTION)
+    judged = (await terminal.until(INVOICE.pattern))[1]
+    terminal.process.send_signal(signal.SIGINT)
+    assert await terminal.end() == 130
+    assert "timmy ask --resume" in terminal.seen
+    os.close(terminal.master)
+    again = await at_a_terminal(buyer, "ask", "--resume")
+    assert (await again.until(INVOICE.pattern))[1] == judged  # the same invoice: nothing is bought twice
+    await buyer.pays(judged)
+    await buyer.pays((await again.until(rf"^(?!{judged})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1])
+    await again.until("Where to")
+    os.write(again.master, b"\n")
+    assert await again.end() == 0
+    os.close(again.master)
+
+
+async def test_a_limit_that_was_set_once_holds_for_every_ask(buyer: Buyer) -> None:
+    assert (await buyer.types("limits", "--per-day", "12"))[0] == 0
+    code, out, err = await buyer.types("ask", QUESTION, TIMMY_WALLET="dev")
+    assert (code, out) == (2, "")
+    assert "12 that are left for today" in err
+    assert "Nothing was paid" in err
+
+
+async def test_a_session_lives_its_life(buyer: Buyer) -> None:
+    wallet = {"TIMMY_WALLET": "dev"}
+    assert (await buyer.types("session", "open", "500", **wallet))[0] == 0
+    code, out, err = await buyer.types("session", "ask", QUESTION)
+    assert code == 0
+    assert "satoshi" in out
+    assert "are left" in err
+    _, out, _ = await buyer.types("session", "topup", "100", **wallet)
+    assert re.search(r"balance +59\d", out)
+    _, key, _ = await buyer.types("session", "status", "--key")
+    _, smaller, _ = await buyer.types("session", "attenuate", "--most", "20", "--for", "24h")
+    assert macaroons.decode(smaller).identifier == macaroons.decode(key).identifier
+    assert b"timmy_max_msat=20000" in macaroons.decode(smaller).caveats
+    code, _, err = await buyer.types("session", "attenuate")
+    assert code == 2
+    assert "at least one limit" in err
+    _, _, err = await buyer.types("session", "close", **wallet)
+    assert "sats came back" in err
+    _, out, _ = await buyer.types("session", "list")
+    assert re.search(r"ses_\w+ +closed", out)
+
+
+async def test_a_login_makes_a_key_once_and_keeps_it_for_its_owner_only(buyer: Buyer) -> None:
+    code, out, _ = await buyer.types("login")
+    assert code == 0
+    assert re.search(r"tier +new", out)
+    assert "free today" in out
+    path = buyer.home / "nostr_key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = path.read_text()
+    code, again, _ = await buyer.types("login")
+    assert path.read_text() == key
+    assert re.search(r"npub1\w+", again)
+    code, _, err = await buyer.types("login", "--import", typed=key)
+    assert code == 2
+    assert "already" in err
+    _, out, _ = await buyer.types("ask", QUESTION, "--json", TIMMY_WALLET="dev")
+    assert json.loads(out)["job"]["trust_tier"] == "new"  # and not anonymous: the login goes with it
+
+
+async def test_a_key_of_ones_own_can_be_brought(buyer: Buyer) -> None:
+    secret = "0000000000000000000000000000000000000000000000000000000000000003"
+    code, out, _ = await buyer.types("login", "--import", "--key-only", typed=secret)
+    assert code == 0
+    assert nostr.npub("f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9") in out  # BIP-340, test vector 0
+    for nonsense in ("", "nsec1qqqq", "00" * 32, "ff" * 32):
+        (buyer.home / "nostr_key").unlink(missing_ok=True)
+        code, _, err = await buyer.types("login", "--import", "--key-only", typed=nonsense + "\n")
+        assert code == 2, nonsense
+        assert "no Nostr key" in err
+
+
+async def test_a_shell_completes_the_commands(buyer: Buyer) -> None:
+    code, out, _ = await buyer.types(_TIMMY_COMPLETE="complete_bash", COMP_WORDS="timmy session a", COMP_CWORD="2")
+    assert code == 0
+    assert out.split() == ["ask", "attenuate"]
+    for shell in ("bash", "zsh", "fish"):
+        _, script, _ = await buyer.types(_TIMMY_COMPLETE=f"source_{shell}")
+        assert "_TIMMY_COMPLETE" in script
+
+
+async def test_what_cannot_be_is_said_in_a_sentence(buyer: Buyer) -> None:
+    for words, told in (
+        (("ask",), "Say what you want"),
+        (("ask", QUESTION, "--wallet", "foo:secret"), "foo is none that is known"),
+        (("ask", QUESTION, "--wallet", "lnbits+https://host.example"), "admin key"),
+        (("ask", QUESTION, "--server", "ftp://x"), "no http"),
+        (("ask", QUESTION, "--server", "http://127.0.0.1:1"), "Is the address right"),
+        (("ask", "x" * 501, "--wallet", "dev"), "500"),
+        (("session", "status"), "no open session"),
+        (("session", "attenuate", "--for", "long"), "no period"),
+    ):
+        code, out, err = await buyer.types(*words)
+        assert (code, out) == (2, ""), (words, out, err)
+        assert told in err, (words, err)
+        assert "secret" not in err
+
+
+async def test_a_models_words_do_not_command_the_terminal() -> None:
+    assert plain("a\x1b[2Jb\x07\nc\t\u202e") == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}\nc\t\N{REPLACEMENT CHARACTER}"
