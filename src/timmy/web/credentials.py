@@ -37,9 +37,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    macaroon: Macaroon = field(repr=False)
-    text: str = field(repr=False)
+    text: str = field(repr=False)  # the macaroon, as it came
     payment_hash: str | None  # proven to be paid: the preimage was shown
+
+    @property
+    def macaroon(self) -> Macaroon:
+        """MacaroonMalformed (401)."""
+        return decode(self.text)
 
 
 def credential(request: Request) -> Credential | None:
@@ -50,21 +54,19 @@ def credential(request: Request) -> Credential | None:
     if len(given) > 1:
         raise CredentialMalformed("Send one Authorization header.")
     if given[0][: len(BEARER)].lower() == BEARER:
-        text = given[0][len(BEARER) :].strip()
-        return Credential(decode(text), text, None)
+        return Credential(given[0][len(BEARER) :].strip(), None)
     if PAYING.match(given[0]) is None:
         return None
     paid = PAID.fullmatch(given[0])
     if paid is None:
         raise CredentialMalformed("L402 wants `<macaroon in base64>:<preimage in 64 hex digits>`.")
     text = paid[1].partition(",")[0].strip()
-    macaroon = decode(text)
-    identifier, preimage = macaroon.identifier, bytes.fromhex(paid[2])
+    identifier, preimage = decode(text).identifier, bytes.fromhex(paid[2])
     if len(identifier) != IDENTIFIER_BYTES or identifier[:2] != b"\0\0":
         raise CredentialMalformed("The macaroon's identifier is not of L402's version 0.")
     if not hmac.compare_digest(hashlib.sha256(preimage).digest(), identifier[HASH_AT]):
         raise PreimageWrong("The preimage does not belong to the macaroon's invoice. Your wallet shows the right one.")
-    return Credential(macaroon, text, identifier[HASH_AT].hex())
+    return Credential(text, identifier[HASH_AT].hex())
 
 
 async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitable[T]]) -> T:

@@ -61,12 +61,14 @@ class V1Routes:
         if known is None:
             raise PaymentRequired("Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon.")
         if not call.wanted.stream:
-            view = await paid_for(self.house, known, lambda: self.desk.complete(known.macaroon, self._use(request), call.wanted))
+            macaroon = known.macaroon
+            view = await paid_for(self.house, known, lambda: self.desk.complete(macaroon, self._use(request), call.wanted))
             return private(v1_views.completion(view), headers=_costs(view))
         return await self._stream(request, known, call)
 
     async def _stream(self, request: Request, known: Credential, call: Call) -> Response | ASGIApp:
-        live = await paid_for(self.house, known, lambda: self.desk.stream(known.macaroon, self._use(request), call.wanted))
+        macaroon = known.macaroon
+        live = await paid_for(self.house, known, lambda: self.desk.stream(macaroon, self._use(request), call.wanted))
         chunks = v1_views.Chunks(live, include_usage=call.include_usage)
         if isinstance(live, CompletionView):
             return Response(chunks.whole(live), headers={**HEADERS, **_costs(live)})

@@ -132,6 +132,7 @@ test_session_spending() {
     end
 
     test_session_topup
+    test_v1
     test_session_close
 }
 
