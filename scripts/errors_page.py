@@ -50,7 +50,8 @@ def classes() -> list[type[TimmyError]]:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     known: tuple[type[TimmyError], ...] = (TimmyError, *all_errors())
-    return [kind for kind in dict.fromkeys(known) if kind.__module__.startswith("timmy.")]
+    # The client's are what a buyer's program is told on its own machine: no server answers with them.
+    return [kind for kind in dict.fromkeys(known) if kind.__module__.startswith("timmy.") and room(kind) != "client"]
 
 
 def room(kind: type[TimmyError]) -> str:

@@ -49,6 +49,7 @@ def describe() -> dict[str, Any]:
         health=_never,
         ready=_never,
         version=__version__,
+        receipt_key=cast(Any, object()),
         hook_secret="any",
         completions=cast(Any, object()),
         dev=cast(Any, object()),

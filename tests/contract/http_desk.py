@@ -17,6 +17,7 @@ from tests.contract.http_people import Gifts, Keys, Till, not_frozen, profile
 from timmy.clock import ManualClock
 from timmy.errors import Refusal
 from timmy.idempotency import KeyReused
+from timmy.identity.signing import SigningKey
 from timmy.ids import new_id
 from timmy.jobs.desk import JobNotFound, JobUnderWay
 from timmy.jobs.model import CostLedger, InvoiceView, JobNews, JobView, RefundState, RefundView, State
@@ -287,6 +288,7 @@ class World:
             ready=health,
             version="0.0.0-test",
             wallet_hint=hint,
+            receipt_key=SigningKey(b"\x03" * 32, lambda size: bytes(size)),
             hook_secret=hook_secret,
             dev=desk if dev else None,
         )

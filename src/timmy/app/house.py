@@ -27,6 +27,7 @@ from timmy.completions import Terms as ChatTerms
 from timmy.db import Database, open_database
 from timmy.generosity import pool
 from timmy.identity import Identity, Tier, Tokens, kept_secret, trust
+from timmy.identity.signing import SigningKey
 from timmy.ids import RandomBytes, system_random
 from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
@@ -167,6 +168,7 @@ def _furnish(
         ready=vitals.ready,
         version=__version__,
         wallet_hint=receiving.hint,
+        receipt_key=_receipt_key(settings, random_bytes),
         hook_secret=hook_secret,
         completions=completions,
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
@@ -229,6 +231,13 @@ def _tokens(settings: Settings, random_bytes: RandomBytes) -> Tokens:
     if settings.token_secret is not None:
         return Tokens(settings.token_secret.reveal().encode())
     return Tokens(kept_secret(settings.data_dir / "token_secret", random_bytes))
+
+
+def _receipt_key(settings: Settings, random_bytes: RandomBytes) -> SigningKey:
+    """As with tokens: machines that share TIMMY_TOKEN_SECRET sign with one key, derived from it; one machine may keep its own."""
+    if settings.token_secret is not None:
+        return SigningKey(hmac.digest(settings.token_secret.reveal().encode(), b"timmy receipts", hashlib.sha256), random_bytes)
+    return SigningKey(kept_secret(settings.data_dir / "receipt_key", random_bytes), random_bytes)
 
 
 def payout_terms(settings: Settings, wallet: Wallet) -> payouts.Terms:

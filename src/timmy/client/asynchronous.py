@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from timmy.client import store
 from timmy.client.answers import Estimate, Job, Reply, SessionStatus
@@ -148,6 +148,10 @@ class AsyncSession:
     async def request(self, request: str, *, key: str | None = None) -> Reply:
         """Judged and worked on in one call. `key`: asked again with the same, it is done once and charged once."""
         return await self._prefunding.request(self.id, self.macaroon, request, key=key)
+
+    async def receipt(self, request_id: str) -> Mapping[str, Any]:
+        """The server's signed receipt of a request that has ended; `receipts.read` verifies it."""
+        return await self._timmy.http.get(f"/api/sessions/{self.id}/requests/{request_id}/receipt", bearer=self.macaroon)
 
     async def top_up(self, amount: Sats) -> SessionStatus:
         await self._timmy._purse()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -122,6 +122,9 @@ class Session:
 
     def request(self, request: str, *, key: str | None = None) -> Reply:
         return self._timmy._run(self._session.request(request, key=key))
+
+    def receipt(self, request_id: str) -> Mapping[str, Any]:
+        return self._timmy._run(self._session.receipt(request_id))
 
     def top_up(self, amount: Sats) -> SessionStatus:
         return self._timmy._run(self._session.top_up(amount))

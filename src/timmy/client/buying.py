@@ -14,7 +14,7 @@ from typing import Any
 
 from timmy.client import answers, store
 from timmy.client.answers import Estimate, Job, Offer
-from timmy.client.errors import LimitReached, NotKnownHere, ServerRefused, Unfinished
+from timmy.client.errors import AnswerInvalid, LimitReached, NotKnownHere, ServerDown, ServerRefused, Unfinished
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
 from timmy.client.spending import Spending, paid_with_fees
@@ -184,11 +184,20 @@ class Buying:
         if job.refund.owed and not body.get("refundTo"):
             job = await self._claim(job)
         await self._notebook.do(store.end_purchase, id, json.dumps(job.document), self._notebook.now_ms())
+        await self._keep_receipt(id, job.id)
         return await self._answer(id, job)
 
     async def _answer(self, id: str, job: Job) -> Answer:
         rows = await self._notebook.do(store.payments_of, id)
         return Answer(id, job, paid_with_fees(rows), tuple((row["purpose"], row["payment_hash"], row["preimage"]) for row in rows))
+
+    async def _keep_receipt(self, id: str, job_id: str) -> None:
+        """The purchase is whole without one: a server may be too old for it, or gone in this moment."""
+        try:
+            receipt = await self._http.get(f"/api/jobs/{job_id}/receipt")
+        except (ServerRefused, ServerDown, AnswerInvalid):
+            return
+        await self._notebook.do(store.keep_receipt, id, json.dumps(receipt))
 
     async def _claim(self, job: Job) -> Job:
         """Take the refund with an invoice of the purse's, where it can make one. Otherwise it stays claimable."""

@@ -77,8 +77,9 @@ def find_purchase(tx: sqlite3.Connection, id: str) -> Row | None:
     return one(tx, "SELECT * FROM purchases WHERE id = :id", id=id)
 
 
-def purchase_of(tx: sqlite3.Connection, url: str, subject: str) -> Row | None:
-    return one(tx, "SELECT * FROM purchases WHERE url = :url AND subject = :subject ORDER BY created_at_ms", url=url, subject=subject)
+def purchase_named(tx: sqlite3.Connection, name: str) -> Row | None:
+    """By its own name or by its job's."""
+    return one(tx, "SELECT * FROM purchases WHERE id = :name OR (kind = 'job' AND subject = :name) ORDER BY created_at_ms", name=name)
 
 
 def purchases(tx: sqlite3.Connection, limit: int) -> list[Row]:

@@ -185,6 +185,7 @@ def request_view(row: Row, balance_msat: int) -> RequestView:
         absorbed=absorbed,
         balance_remaining=Msats(balance_msat),
         cost=_cost(row, debited + absorbed),
+        request=row["request"],
     )
 
 

@@ -114,6 +114,7 @@ class RequestView:
     absorbed: Msats  # what the pool gave
     balance_remaining: Msats  # of the session when this request ended; while it runs, as it is now
     cost: RequestCost | None  # None while it runs, and when it failed
+    request: str = field(default="", repr=False)  # what was asked
 
     @property
     def free_tier(self) -> bool:

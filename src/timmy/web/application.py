@@ -7,7 +7,20 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from timmy.web import development, discovery, hooks, jobs, operations, pages, people, problems, session_operations, status, v1_operations
+from timmy.web import (
+    development,
+    discovery,
+    hooks,
+    jobs,
+    operations,
+    pages,
+    people,
+    problems,
+    receipts,
+    session_operations,
+    status,
+    v1_operations,
+)
 from timmy.web.envelope import Envelope, Origins
 from timmy.web.house import WebHouse
 from timmy.web.stream import OpenStreams
@@ -43,6 +56,7 @@ def create_app(house: WebHouse) -> FastAPI:
             *session_operations.operations(house, streams),
             *(v1_operations.operations(house, house.completions) if house.completions is not None else ()),
             *(discovery.operations(house, house.completions) if house.completions is not None else ()),
+            *(receipts.operations(house, streams, house.receipt_key) if house.receipt_key is not None else ()),
             *people.operations(house),
             *status.operations(house),
             *pages.operations(house, app),

@@ -20,6 +20,7 @@ from timmy.completions import CompletionsDesk
 from timmy.generosity.status import PoolStatus
 from timmy.identity import SignedRequest, Standing
 from timmy.identity.login import Challenge, Login
+from timmy.identity.signing import SigningKey
 from timmy.identity.trust import Terms as TrustTerms
 from timmy.jobs.estimate import Estimate
 from timmy.jobs.protocol import JobsDesk
@@ -175,6 +176,7 @@ class WebHouse:
     ready: Callable[[], Awaitable[Health]]  # whether a job could be taken right now; may look
     version: str
     wallet_hint: Callable[[str], Awaitable[None]] = _no_hint  # "have a look at this payment hash": believed only after a look
+    receipt_key: SigningKey | None = None  # None: no receipts
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
     dev: DevDesk | None = None  # None: no development routes

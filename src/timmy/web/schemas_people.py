@@ -20,6 +20,22 @@ class LoginEvent(Body):
     )
 
 
+class NostrEvent(Shape):
+    """As NIP-01 has it."""
+
+    id: str = Field(pattern="^[0-9a-f]{64}$")
+    pubkey: Key
+    created_at: int = Field(ge=0, description="Seconds since 1970.")
+    kind: int
+    tags: list[list[str]]
+    content: str
+    sig: str = Field(pattern="^[0-9a-f]{128}$")
+
+
+class NostrNames(Shape):
+    names: dict[str, Key]
+
+
 class Challenge(Shape):
     nonce: str
     expiresAt: AwareDatetime
@@ -146,4 +162,4 @@ class Estimate(Shape):
     pool: EstimatePool
 
 
-ALL: tuple[type[BaseModel], ...] = (LoginEvent, Challenge, Login, Me, Pool, EstimateWanted, Estimate)
+ALL: tuple[type[BaseModel], ...] = (LoginEvent, NostrEvent, NostrNames, Challenge, Login, Me, Pool, EstimateWanted, Estimate)

@@ -1,0 +1,124 @@
+"""Receipts from the buyer's side: kept, written to a file with the preimages, and verified by anybody who has the file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from timmy.client import store
+from timmy.client.answers import text
+from timmy.client.errors import NotKnownHere, plain
+from timmy.client.http import TimmyHttp
+from timmy.client.notebook import Notebook
+from timmy.errors import Refusal
+from timmy.identity import nostr
+
+KIND = 30_078  # NIP-78
+TYPE, FORMAT = "timmy.receipt", 1
+FILE_CHARS_MAX = 65_536
+
+
+class ReceiptInvalid(Refusal):
+    code = "receipt_invalid"
+    title = "That receipt does not hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt whose signature holds. `told` is what the server says in it; `proven` are the payments whose preimage is there."""
+
+    pubkey: str
+    signed_at: int  # seconds since 1970
+    told: Mapping[str, Any]
+    proven: tuple[str, ...]  # payment hashes
+    unproven: tuple[str, ...]
+
+    @property
+    def server(self) -> str:
+        server = self.told.get("server")
+        return server if isinstance(server, str) else ""
+
+
+def read(raw: str) -> Receipt:
+    """A receipt's file, or a receipt as the server gives it. ReceiptInvalid says what does not hold."""
+    if len(raw) > FILE_CHARS_MAX:
+        raise ReceiptInvalid(f"A receipt has at most {FILE_CHARS_MAX:,} characters.")
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ReceiptInvalid("It is not JSON. Was the whole file copied?") from None
+    if not isinstance(document, dict):
+        raise ReceiptInvalid("It is not a receipt: a receipt is a JSON object.")
+    event, preimages = (document.get("event"), document.get("preimages")) if "event" in document else (document, {})
+    try:
+        signed = nostr.parse(event)
+        nostr.verify(signed)
+    except nostr.NostrEventInvalid as problem:
+        raise ReceiptInvalid(problem.message) from None
+    told = _content(signed)
+    hashes = [payment["paymentHash"] for payment in told["payments"]]
+    known = preimages if isinstance(preimages, dict) else {}
+    return Receipt(
+        pubkey=signed.pubkey,
+        signed_at=signed.created_at,
+        told=told,
+        proven=tuple(each for each in hashes if _proves(known.get(each), each)),
+        unproven=tuple(each for each in hashes if not _proves(known.get(each), each)),
+    )
+
+
+def check_text(receipt: Receipt, name: str, given: str) -> None:
+    """That it is about this request ("promptSha256") or answer ("answerSha256")."""
+    told = receipt.told.get(name)
+    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), hashlib.sha256(given.encode()).hexdigest().encode()):
+        raise ReceiptInvalid(f"It is about another {'request' if name == 'promptSha256' else 'answer'}: the hashes differ.")
+
+
+async def check_server(receipt: Receipt, url: str) -> None:
+    """That the key is the one which this server names as its own (NIP-05). A signature alone says only that somebody signed."""
+    http = TimmyHttp(url)
+    try:
+        names = (await http.get("/.well-known/nostr.json?name=_")).get("names")
+    finally:
+        await http.aclose()
+    if not isinstance(names, dict) or names.get("_") != receipt.pubkey:
+        raise ReceiptInvalid(f"It is not signed with the key that {url} names as its own.")
+
+
+async def file_of(notebook: Notebook, name: str) -> dict[str, Any]:
+    """The file of a purchase (by its name or its job's): the server's receipt, and the preimages that our wallet got for the sats."""
+    row = await notebook.do(store.purchase_named, name)
+    if row is None or row["receipt"] is None:
+        raise NotKnownHere(f"There is no receipt of {plain(name)} in {notebook.path}. timmy receipt list shows which there are.")
+    payments = await notebook.do(store.payments_of, row["id"])
+    return {
+        "event": json.loads(row["receipt"]),
+        "preimages": {each["payment_hash"]: each["preimage"] for each in payments if each["preimage"]},
+    }
+
+
+def _content(signed: nostr.NostrEvent) -> Mapping[str, Any]:
+    try:
+        told = json.loads(signed.content)
+    except (ValueError, RecursionError):
+        told = None
+    if signed.kind != KIND or not isinstance(told, dict) or told.get("type") != TYPE:
+        raise ReceiptInvalid("It is signed, and it is no receipt of a Timmy.")
+    if told.get("version") != FORMAT:
+        raise ReceiptInvalid("It is of a later version. Bring a newer timmy.")
+    payments = told.get("payments")
+    if not isinstance(payments, list) or not all(isinstance(each, dict) and isinstance(each.get("paymentHash"), str) for each in payments):
+        raise ReceiptInvalid("Its payments cannot be read.")
+    text(told, "state")
+    return told
+
+
+def _proves(preimage: object, payment_hash: str) -> bool:
+    """BOLT 11: the payment hash is the SHA-256 of the preimage, which only a payer gets to know."""
+    if not isinstance(preimage, str) or not nostr.HEX_32.fullmatch(preimage):
+        return False
+    return hmac.compare_digest(hashlib.sha256(bytes.fromhex(preimage)).hexdigest().encode(), payment_hash.encode())

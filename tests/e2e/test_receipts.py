@@ -1,0 +1,170 @@
+"""A receipt says what was bought, is signed by the server that sold it, and gives nothing away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.e2e.serving import Site, serving
+from timmy.cli import app
+from timmy.client import AsyncTimmy, Notebook, receipts
+from timmy.client.receipts import ReceiptInvalid
+from timmy.identity import nostr
+from timmy.money import Sats
+
+QUESTION = "What is a satoshi?"
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
+        yield running
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Notebook:
+    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
+
+
+async def bought(site: Site, notebook: Notebook) -> tuple[str, dict[str, Any]]:
+    """The job's id, and its receipt's file."""
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        answer = await timmy.ask(QUESTION)
+    return answer.job.id, await receipts.file_of(notebook, answer.job.id)
+
+
+async def test_a_receipt_says_what_the_job_says(site: Site, notebook: Notebook) -> None:
+    job_id, file = await bought(site, notebook)
+    job = await site.get(f"/api/jobs/{job_id}")
+    receipt = receipts.read(json.dumps(file))
+    told = receipt.told
+    assert told["state"] == "complete"
+    assert [payment["amountSats"] for payment in told["payments"]] == [job["evalInvoice"]["amountSats"], job["workInvoice"]["amountSats"]]
+    assert told["tokens"]["work"]["input"] == job["costLedger"]["actualInputTokens"]
+    assert told["tokens"]["work"]["output"] == job["costLedger"]["actualOutputTokens"]
+    assert told["prices"][0]["model"] == job["pricingBreakdown"]["model"]
+    assert told["prices"][0]["marginPct"] == job["pricingBreakdown"]["marginPct"]
+    assert told["prices"][0]["btcPriceSource"] == job["pricingBreakdown"]["btcPriceSource"]
+    assert -(-told["chargedMsat"] // 1_000) == job["costLedger"]["actualAmountSats"]
+    assert told["refund"]["paidSats"] == job["refund"]["paidSats"]
+    receipts.check_text(receipt, "promptSha256", QUESTION)
+    receipts.check_text(receipt, "answerSha256", job["result"])
+
+
+async def test_the_key_is_the_one_that_the_server_names_and_stays_after_a_new_start(tmp_path: Path) -> None:
+    environ = {"DATA_DIR": str(tmp_path / "server")}
+    keys = []
+    for _ in range(2):
+        async with serving(environ) as site:
+            keys.append((await site.get("/.well-known/nostr.json"))["names"]["_"])
+    assert keys[0] == keys[1]
+    kept = tmp_path / "server" / "receipt_key"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+async def test_servers_that_share_a_secret_sign_with_one_key(tmp_path: Path) -> None:
+    keys = []
+    for name in ("one", "other"):
+        async with serving({"DATA_DIR": str(tmp_path / name), "TIMMY_TOKEN_SECRET": "a secret that two share".replace(" ", "-")}) as site:
+            keys.append((await site.get("/.well-known/nostr.json"))["names"]["_"])
+    assert keys[0] == keys[1]
+
+
+async def test_a_receipt_holds_for_its_server_and_for_no_other(site: Site, notebook: Notebook, tmp_path: Path) -> None:
+    _, file = await bought(site, notebook)
+    receipt = receipts.read(json.dumps(file))
+    await receipts.check_server(receipt, site.url)
+    async with serving({"DATA_DIR": str(tmp_path / "other")}) as other:
+        with pytest.raises(ReceiptInvalid, match="not signed with the key"):
+            await receipts.check_server(receipt, other.url)
+
+
+async def test_a_receipt_that_was_changed_does_not_hold(site: Site, notebook: Notebook) -> None:
+    _, file = await bought(site, notebook)
+    event = file["event"]
+    cheaper = json.loads(event["content"])
+    cheaper["chargedMsat"] += 1
+    for changed in (
+        {**event, "content": json.dumps(cheaper)},
+        {**event, "created_at": event["created_at"] + 1},
+        {**event, "pubkey": "7e7e9c42a91bfef19fa929e5fda1b72e0ebc1a4c1141673e2794234d86addf4e"},
+        {**event, "sig": "00" * 64},
+    ):
+        with pytest.raises(ReceiptInvalid):
+            receipts.read(json.dumps(changed))
+
+
+async def test_a_receipt_gives_no_id_no_request_and_no_answer_away(site: Site, notebook: Notebook) -> None:
+    """Whoever knows a job's id may claim its refund; a receipt is for showing around."""
+    job_id, file = await bought(site, notebook)
+    job = await site.get(f"/api/jobs/{job_id}")
+    shown = json.dumps(file)
+    assert job_id not in shown
+    assert QUESTION not in shown
+    assert job["result"] not in shown
+    assert hashlib.sha256(job_id.encode()).hexdigest() in shown
+
+
+async def test_a_preimage_proves_its_payment_and_another_does_not(site: Site, notebook: Notebook) -> None:
+    _, file = await bought(site, notebook)
+    first = json.loads(file["event"]["content"])["payments"][0]["paymentHash"]
+    assert receipts.read(json.dumps({**file, "preimages": {first: "11" * 32}})).proven == ()
+    preimage = b"\x07" * 32
+    content = json.dumps(
+        {
+            **json.loads(file["event"]["content"]),
+            "payments": [{"purpose": "eval", "paymentHash": hashlib.sha256(preimage).hexdigest(), "amountSats": 10}],
+        }
+    )
+    signed = nostr.sign(b"\x05" * 32, created_at=1_700_000_000, kind=receipts.KIND, tags=[], content=content, aux=bytes(32))
+    event = {**{name: getattr(signed, name) for name in ("id", "pubkey", "created_at", "kind", "content", "sig")}, "tags": []}
+    paid = hashlib.sha256(preimage).hexdigest()
+    assert receipts.read(json.dumps({"event": event, "preimages": {paid: preimage.hex()}})).proven == (paid,)
+
+
+async def test_a_job_that_has_not_ended_has_no_receipt(site: Site) -> None:
+    job = await site.post("/api/jobs", {"request": QUESTION}, status=201)
+    async with site.http.get(f"{site.url}/api/jobs/{job['jobId']}/receipt") as answer:
+        assert (answer.status, (await answer.json())["code"]) == (409, "job_not_finished")
+
+
+async def test_a_sessions_request_has_a_receipt_for_whoever_has_its_key(site: Site, notebook: Notebook) -> None:
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        session = await timmy.open_session(Sats(200))
+        reply = await session.request(QUESTION)
+        document = await session.receipt(reply.id)
+    receipt = receipts.read(json.dumps(document))
+    assert receipt.told["chargedMsat"] == reply.debited.value
+    assert {each["purpose"] for each in receipt.told["prices"]} == {"eval", "work"}
+    receipts.check_text(receipt, "promptSha256", QUESTION)
+    receipts.check_text(receipt, "answerSha256", reply.result or "")
+    assert session.id not in json.dumps(document)
+    async with site.http.get(f"{site.url}/api/sessions/{session.id}/requests/{reply.id}/receipt") as refused:
+        assert refused.status == 401
+
+
+async def test_the_command_says_what_holds_and_what_does_not(site: Site, notebook: Notebook, tmp_path: Path) -> None:
+    _, file = await bought(site, notebook)
+    path, answer = tmp_path / "receipt.json", tmp_path / "answer.txt"
+    path.write_text(json.dumps(file))
+    answer.write_text("another answer")
+    run = CliRunner()
+    held = run.invoke(app, ["receipt", "verify", str(path), "--prompt", QUESTION])
+    assert held.exit_code == 0
+    assert "signature  holds" in held.stdout
+    assert "was not asked" in held.stdout
+    for words in (["--prompt", "Something else"], ["--answer", str(answer)]):
+        refused = run.invoke(app, ["receipt", "verify", str(path), *words])
+        assert refused.exit_code == 1
+        assert "the hashes differ" in refused.stderr
+    for raw in ("", "[]", "{}", "nonsense", '{"event": 3}'):
+        path.write_text(raw)
+        assert run.invoke(app, ["receipt", "verify", str(path)]).exit_code == 1, raw
+    assert run.invoke(app, ["receipt", "verify", str(tmp_path / "nowhere")]).exit_code == 2
