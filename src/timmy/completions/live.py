@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import structlog
 
@@ -64,6 +65,7 @@ class Live:
         self._all_taken = asyncio.Event()
         self._marking: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[CompletionView] = asyncio.get_running_loop().create_future()
+        self._ended.add_done_callback(_seen)
         self._writer: asyncio.Task[None] | None = None
 
     # the reader's side -----------------------------------------------------------------------------------
@@ -74,6 +76,7 @@ class Live:
             batch, place = self._pieces[self._marked : self._taken], self._marked
             self._marked = self._taken
             self._marking = asyncio.ensure_future(self._mark(self.id, place, batch))
+            self._marking.add_done_callback(_seen)
         while self._taken == len(self._pieces) and not self._is_written:
             self._news.clear()
             await self._news.wait()
@@ -125,6 +128,7 @@ class Live:
     async def write(self) -> CompletionView:
         """To the end. Whoever cancels this stops the writing, and not the accounting for it."""
         self._writer = asyncio.create_task(self._write(), name=self.id)
+        self._writer.add_done_callback(_seen)
         try:
             return await self.ended()
         except asyncio.CancelledError:
@@ -211,7 +215,6 @@ class Live:
         except BaseException as trouble:  # whoever waits for the end must not wait for ever; the sweep ends the call
             if not self._ended.done():
                 self._ended.set_exception(trouble)
-                self._ended.exception()  # seen: perhaps nobody waits
             raise
 
     async def _how(self, ending: Ending) -> End:
@@ -231,6 +234,12 @@ class Live:
         charge = self._begun.beginning.quote.charge(usage.input, usage.output, usage.cached)
         if charge > self._holding.in_all:
             await self._hold(charge, self._holding.in_all)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Its trouble is told to whoever waits for it; perhaps nobody does."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _above(amount: Msats, held: Msats) -> Msats:
