@@ -18,6 +18,7 @@ from timmy.cli import (
     login,
     pool,
     practice,
+    proxy,
     receipt,
     reconcile,
     refunds,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("ask")(ask.ask)
 app.add_typer(session.app, name="session")
 app.add_typer(receipt.app, name="receipt")
+app.command("proxy")(proxy.proxy)
 app.command("login")(login.login)
 app.command("limits")(ask.limits)
 app.command("serve")(serve.serve)
