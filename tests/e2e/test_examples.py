@@ -53,6 +53,18 @@ async def test_the_shell_example_buys_an_answer(timmy: Server) -> None:
     assert "complete: " in output
 
 
+async def test_the_clients_example_shows_the_answer_and_stays_within_its_limits(timmy: Server, tmp_path: Path) -> None:
+    command = (sys.executable, str(EXAMPLES / "ask_with_limits.py"), timmy.url, QUESTION)
+    code, output = await run(*command, "dev", TIMMY_HOME=str(tmp_path))
+    assert code == 0, output
+    assert "satoshi" in output
+    assert "sats came back" in output
+    code, output = await run(*command, TIMMY_HOME=str(tmp_path), TIMMY_WALLET="nothing-known")
+    assert code == 1
+    assert "A wallet is dev" in output
+    assert "Traceback" not in output
+
+
 async def test_an_example_tells_the_servers_own_words_when_it_is_refused(timmy: Server) -> None:
     code, output = await run(sys.executable, str(EXAMPLES / "buy_an_answer.py"), timmy.url, "x" * 501, "--dev")
     assert code == 1

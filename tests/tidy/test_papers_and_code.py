@@ -13,6 +13,9 @@ from timmy.ledger import chart
 from timmy.settings import Settings
 
 NOT_SETTINGS = {
+    "TIMMY_HOME",  # a buyer's, which no server reads
+    "TIMMY_SERVER",
+    "TIMMY_WALLET",
     "LNBITS_RATE_LIMIT_NO",  # LNbits' own
     "TIMMY_DEBIAN_MIRROR",  # of the practice network, which no server has
 }

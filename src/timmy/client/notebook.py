@@ -11,7 +11,6 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FILE = "notebook.sqlite"
-BUSY_SECONDS = 30.0
 TRYING_SECONDS = 120  # longer than any wallet of ours takes to answer a payment
 PER_CALL, PER_DAY = Sats(1_000), Sats(5_000)  # of a program that names no limits
 FEE_LIMIT_BP, FEE_LIMIT_MIN = 100, Sats(5)  # what a payment's routing may cost: one percent, and at least so much
@@ -76,7 +74,7 @@ class Notebook:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self.path.chmod(0o600)
-            self._write(_prepare)
+            store.transaction(self.path, store.prepare)
         except (OSError, sqlite3.Error) as trouble:
             raise NotebookBroken(f"{self.path}: {trouble}. Name another place with TIMMY_HOME.") from None
 
@@ -85,22 +83,7 @@ class Notebook:
 
     async def do(self, fn: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
         """A transaction, in a thread: another process may be in its own for a moment."""
-        return await asyncio.to_thread(self._write, lambda tx: fn(tx, *args, **named))
-
-    def _write(self, fn: Callable[[sqlite3.Connection], R]) -> R:
-        # A connection for each: it is opened in a fraction of a millisecond, and belongs to whichever thread runs this.
-        with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA synchronous = FULL")  # a reservation that a power cut takes back would be spent twice
-            # From the first statement on nobody else writes. Two who both read what is left, and then both reserve, spend it twice.
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                done = fn(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-            return done
+        return await asyncio.to_thread(store.transaction, self.path, lambda tx: fn(tx, *args, **named))
 
     # What may be spent ---------------------------------------------------------------------------------
 
@@ -130,11 +113,6 @@ class Notebook:
 
 def day(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms // SECOND_MS, UTC).strftime("%Y-%m-%d")
-
-
-def _prepare(tx: sqlite3.Connection) -> None:
-    for statement in store.SCHEMA:
-        tx.execute(statement)
 
 
 def _limits(tx: sqlite3.Connection) -> Limits:

@@ -22,7 +22,7 @@ from timmy.money import Msats, Sats
 
 REFUND_INVOICE_SECONDS = 3_600
 DEVELOPMENT = "dev"
-WAYS = "dev (a server that is tried out), lnbits+https://:ADMIN_KEY@host, or electrum+http://user:password@127.0.0.1:7777"
+WAYS = "dev (a server that is tried out), lnbits+https://:KEY@host, or electrum+http://user:password@127.0.0.1:7777"
 
 
 class Purse(Protocol):
@@ -116,7 +116,7 @@ async def open_purse(address: str, server_url: str) -> Purse:
         url = URL(rest)
         if kind == "lnbits" and plus:
             if not url.password:
-                raise NoWallet("The admin key of the LNbits wallet stands before the host: lnbits+https://:ADMIN_KEY@host")
+                raise NoWallet("The admin key of the LNbits wallet stands before the host: lnbits+https://:KEY@host")
             bare = str(url.with_user(None))
             return WalletPurse(await LnbitsWallet.connect(bare, url.password, SystemClock()), f"LNbits {_mark(bare, url.password)}")
         if kind == "electrum" and plus:
