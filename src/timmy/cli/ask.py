@@ -102,7 +102,7 @@ async def go_on(server: str, wallet: str, most: int | None, per_day: int | None)
                 outcome(ended)
                 await offer_refund(timmy, ended.job, "")
             else:
-                await timmy._prefunding.follow(row["id"])
+                await timmy.follow_session(row["id"])
                 tell(f"The {row['kind']} of {row['subject'] or 'a new session'} is settled.", "green")
 
 

@@ -92,12 +92,17 @@ class AsyncTimmy:
             async for event in events:
                 yield event
 
+    async def follow_session(self, purchase: str) -> SessionStatus:
+        """The same for a session's deposit or top-up."""
+        await self._purse()
+        return await self._prefunding.follow(purchase)
+
     async def resume(self) -> list[Answer | SessionStatus]:
         """Go on with everything at this server that was interrupted; how each ended."""
         await self._purse()
         done: list[Answer | SessionStatus] = []
         for row in await self.notebook.do(store.open_purchases, self.http.url):
-            done.append(await (last(self.follow(row["id"])) if row["kind"] == "job" else self._prefunding.follow(row["id"])))
+            done.append(await (last(self.follow(row["id"])) if row["kind"] == "job" else self.follow_session(row["id"])))
         return done
 
     async def job(self, job_id: str) -> Job:
