@@ -7,10 +7,11 @@ from typing import Any
 
 from bench import contest
 from bench.contest import NOISY_CORES, Board, Spread, Turn, best_of, ratio
+from bench.gateway import section as gateway
 from bench.hot import section as hot
 from bench.jobs import section as jobs
 from bench.pool import section as pool
-from bench.words import HEAD, HOT, JOBS, MEMORY, POOL, SESSIONS
+from bench.words import GATEWAY, HEAD, HOT, JOBS, MEMORY, POOL, SESSIONS
 
 
 def render(kept: Mapping[str, Any]) -> str:
@@ -27,9 +28,11 @@ def render(kept: Mapping[str, Any]) -> str:
     if "sessions" in kept:
         table = _table(contest.from_json(kept["sessions"]["result"]), "requests")
         parts += [SESSIONS, _about(kept["sessions"], tell_machine=not one_machine), table]
+    if "gateway" in kept:
+        parts += [GATEWAY, _about(kept["gateway"], tell_machine=not one_machine), _gateway(kept["gateway"]["result"])]
     if "memory" in kept:
         parts += [MEMORY, _about(kept["memory"], tell_machine=not one_machine), _memory(kept["memory"]["result"])]
-    missing = [name for name in ("hot", "pool", "jobs", "sessions", "memory") if name not in kept]
+    missing = [name for name in ("hot", "pool", "jobs", "sessions", "gateway", "memory") if name not in kept]
     if missing:
         parts.append(f"\nNot measured yet: {', '.join(missing)}.\n")
     return "".join(parts)
@@ -130,6 +133,37 @@ def _jobs(board: Board) -> str:
         if more := [name for name in jobs.named(jobs.OURS, jobs.PG, processes=processes) if name in board]:
             rows.append((f"Timmy's whole jobs: {processes} processes ÷ 1, each at its best", ratio(best_of(board, more), one), None))
     return _table(board, "jobs") + _ratios(rows)
+
+
+def _gateway(found: Mapping[str, Any]) -> str:
+    whole, streams = gateway.boards(found)
+    named, at_64 = gateway.name, [gateway.name(who, 64) for who in gateway.WHOLE]
+    _, pg, lite, litellm, naive = (whole[name] for name in at_64)
+    rows: list[tuple[str, Spread, float | None]] = []
+    for engine, ours in (("PostgreSQL", pg), ("SQLite", lite)):
+        rows += [
+            (f"{engine}, 64 callers: Timmy ÷ LiteLLM", ratio(ours, litellm), 25.0),
+            (f"{engine}, 64 callers: Timmy ÷ the naive design", ratio(ours, naive), None),
+        ]
+    bare, slow = whole[named(gateway.BARE, 1)], whole[named(gateway.LITELLM, 1)]
+    for engine, who in (("PostgreSQL", gateway.PG), ("SQLite", gateway.LITE)):
+        added = _added(slow, whole[named(who, 1)], bare)
+        rows.append((f"{engine}, 1 caller: what LiteLLM adds to the upstream's p50 ÷ what Timmy adds", added, 5.0))
+    for engine, who in (("PostgreSQL", gateway.PG), ("SQLite", gateway.LITE)):
+        tokens = ratio(streams[who], streams[gateway.LITELLM])
+        rows.append((f"{engine}, {gateway.STREAMS} streams: Timmy's tokens ÷ LiteLLM's", tokens, None))
+    lines = ["\n| an open stream that waits | KiB resident |\n|---|---|\n"]
+    for who, seen in found["open"].items():
+        lines.append(f"| {who} | {(seen['all_rss_kib'] - seen['first_rss_kib']) / seen['streams']:,.0f} |\n")
+    told = f"\n{gateway.STREAMS} streams at once; p50 and p99 are the time to the first token, CPU is for one token:\n"
+    return _table(whole, "requests") + told + _table(streams, "tokens") + "".join(lines) + _ratios(rows)
+
+
+def _added(theirs: Sequence[Turn], ours: Sequence[Turn], bare: Sequence[Turn]) -> Spread:
+    """Of latencies at one caller, per repetition: what they add to the upstream ÷ what we add."""
+    return Spread.of(
+        [(slow.p50_ms - none.p50_ms) / (fast.p50_ms - none.p50_ms) for slow, fast, none in zip(theirs, ours, bare, strict=True)]
+    )
 
 
 def _memory(found: Mapping[str, Mapping[str, float]]) -> str:

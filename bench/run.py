@@ -1,4 +1,4 @@
-"""`python -m bench [hot|pool|jobs|sessions|memory|all] [--quick]`: sets up, measures, writes the page, leaves nothing running."""
+"""`python -m bench [hot|pool|jobs|sessions|gateway|memory|all] [--quick]`: sets up, measures, writes the page, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import cluster, contest, machine, page
 from bench.contest import Patience
+from bench.gateway import section as gateway
 from bench.hot import section as hot
 from bench.jobs import section as jobs
 from bench.memory import section as memory
@@ -26,7 +27,7 @@ from bench.sessions import section as sessions
 
 OUT = ROOT / "bench" / "out"
 PAGE = ROOT / "docs" / "reference" / "performance.md"
-SECTIONS = ("hot", "pool", "jobs", "sessions", "memory")
+SECTIONS = ("hot", "pool", "jobs", "sessions", "gateway", "memory")
 QUICK = Patience(warm_seconds=0.5, seconds=1.5, repetitions=1, wait_for_quiet=False)
 FULL = Patience(warm_seconds=1.0, seconds=3.0, repetitions=5, wait_for_quiet=True)
 
@@ -65,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("section", nargs="?", choices=(*SECTIONS, "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="one short turn each, to see that it works: no figures to quote, no page")
     parser.add_argument(
-        "--repetitions", type=int, default=FULL.repetitions, help="turns of each variant; default 5, about 40 minutes for all"
+        "--repetitions", type=int, default=FULL.repetitions, help="turns of each variant; default 5, about 70 minutes for all"
     )
     parser.add_argument(
         "--folder", type=Path, default=Path("/var/tmp"), help="where the databases are made (a real disk); default /var/tmp"
@@ -79,6 +80,7 @@ def _measure(section: str, postgres: cluster.Cluster, folder: Path, patience: Pa
         "pool": lambda: contest.as_json(pool.run(postgres, folder, patience, quick=quick)),
         "jobs": lambda: contest.as_json(jobs.run(postgres, folder, OUT, patience, quick=quick)),
         "sessions": lambda: contest.as_json(sessions.run(postgres, folder, patience)),
+        "gateway": lambda: gateway.run(postgres, folder, OUT, patience, quick=quick),
         "memory": lambda: memory.run(postgres, folder, quick=quick),
     }
     return measures[section]()

@@ -56,8 +56,17 @@ class Runner:
         return self.words.read()[-2000:]
 
 
-def run_together(module: str, orders: Sequence[Mapping[str, Any]], *, server_pid: int | None = None, python: Path | None = None) -> Turn:
-    """One process per order, of `python` (ours by default), let go at the same moment; what they did together within their windows."""
+def run_together(
+    module: str,
+    orders: Sequence[Mapping[str, Any]],
+    *,
+    server_pid: int | None = None,
+    more_pids: Sequence[int] = (),
+    python: Path | None = None,
+) -> Turn:
+    """One process per order, of `python` (ours by default), let go at the same moment; what they did together within their windows.
+    `more_pids`: servers besides PostgreSQL whose CPU counts as its does."""
+    servers = [*([server_pid] if server_pid else []), *more_pids]
     runners = [_start(module, order, python) for order in orders]
     try:
         for runner in runners:
@@ -66,9 +75,9 @@ def run_together(module: str, orders: Sequence[Mapping[str, Any]], *, server_pid
             runner.tell(GO)
         for runner in runners:
             runner.expect(WINDOW)
-        before, server_before = _instants(server_pid)
+        before, server_before = _instants(servers)
         results = [json.loads(runner.line()) for runner in runners]
-        after, server_after = _instants(server_pid)
+        after, server_after = _instants(servers)
         for runner in runners:
             runner.tell(LEAVE)
         for runner in runners:
@@ -101,8 +110,7 @@ def _turn(
     )
 
 
-def _instants(server_pid: int | None) -> tuple[machine.Instant, float]:
-    roots = [server_pid] if server_pid else []
+def _instants(roots: Sequence[int]) -> tuple[machine.Instant, float]:
     return machine.instant(*roots), machine.cpu_seconds_of_trees(roots)
 
 

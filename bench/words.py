@@ -6,7 +6,7 @@ HEAD = """\
 # Performance
 
 Measured by [`bench/`](../../bench/run.py), on the machine that is named below. `./run bench` does it again on yours and rewrites
-this page; `./run bench hot`, `pool`, `jobs`, `sessions` and `memory` do one part, `--quick` only shows that it works.
+this page; `./run bench hot`, `pool`, `jobs`, `sessions`, `gateway` and `memory` do one part, `--quick` only shows that it works.
 
 Absolute figures move with the machine and with its neighbours: **the ratios are what is claimed**. Both sides of a ratio ran in the
 same run, taking turns, each turn a fresh process on a fresh database with `fsync` and `synchronous_commit` on (SQLite: WAL and
@@ -15,7 +15,7 @@ audited, whoever wrote to it: a turn that lost or made a millisat counts for not
 
 *CPU* is what one thing done costs, in the processes that ask + in PostgreSQL. *Foreign* is how many cores were busy with what was
 neither; a row with a `*` had half a core of that or more, and is rough. Everything is a closed loop, so latencies compare only
-between rows with the same number of callers. HTTP is in the figures of the last part only.
+between rows with the same number of callers. HTTP is in the figures of the last two parts only.
 """
 
 HOT = """
@@ -61,6 +61,31 @@ SESSIONS = """
 *Timmy's* whole way of a prefunded request except HTTP, in one process: the macaroon is checked; the request is priced, and its most is
 held; it is judged and worked on by a model that answers at once; what it cost is charged, a part of that goes to the pool, and the
 event and the rest are written. The 64 callers share sixteen sessions, or all spend from one.
+"""
+
+GATEWAY = """
+## Metered conversations over HTTP
+
+`POST /v1/chat/completions` of a real `timmy serve`, with macaroons of sixteen paid sessions as the keys. Its provider is a small server
+that answers at once ([upstream.py](../../bench/gateway/upstream.py)), the callers are bare connections that are kept, and everybody,
+provider, gateway, PostgreSQL and callers, shares the cores of this machine. *CPU* is the callers' + that of the gateway and of
+PostgreSQL; the provider's is in neither. After each turn the books must close, nothing may be reserved, there must be exactly as many
+charges as answers, each of them exactly the price, and the sessions' balances must be less by that.
+
+*LiteLLM* is its proxy 1.106.2 as its own command starts it, one worker with uvloop and httptools, compiled beforehand and with
+OpenTelemetry installed, because without either it does work at each request that is not its own. It checks the sixteen keys and their
+budgets (`custom_auth`), works out what each call costs from the same prices, and a logger adds that up for each key
+([litellm_keys.py](../../bench/gateway/litellm_keys.py)), all of it in memory. What was **not** run: its virtual keys and its spend logs
+in PostgreSQL, because the engine of its database client is a binary that is downloaded when it is first used. So nothing that LiteLLM
+counts here outlives its process, and with its database it would be slower; Timmy's charges are on disk before the answer is.
+
+*Naive* is the usual design, small and fair ([naive.py](../../bench/gateway/naive.py)): FastAPI and httpx, one shared client, and for each
+request two interactive transactions on the key's row by psycopg over a pool of sixteen connections, one that holds and one that charges
+and writes the call down. It has no shared account, no double entry and no macaroons, and does not stream.
+
+A turn of LiteLLM or of the naive design is at least eight seconds after four to warm up, of LiteLLM's streams thirty after twelve. A
+stream has two hundred tokens, each sent as an event of its own. What an open stream takes is how much the gateway grew from fifty
+streams, each stopped after its first token, to three hundred.
 """
 
 MEMORY = """

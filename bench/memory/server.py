@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,9 @@ class Server:
 
 
 @contextmanager
-def serving(database_url: str, folder: Path) -> Iterator[Server]:
-    """Configured as it comes, with the built-in wallet; invoices hold for an hour, so that no job lapses while we look."""
+def serving(database_url: str, folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Configured as it comes, with the built-in wallet; invoices hold for an hour, so that no job lapses while we look. `more`: settings
+    besides."""
     settings = {
         "DATABASE_URL": database_url,
         "DATA_DIR": str(folder / "data"),
@@ -51,6 +52,7 @@ def serving(database_url: str, folder: Path) -> Iterator[Server]:
         "INVOICE_TTL_SECONDS": "3600",
         "BTC_PRICE_SOURCES": "none",
         "LOG_LEVEL": "warning",
+        **(more or {}),
     }
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", **settings}
     log = folder / "serve.log"
