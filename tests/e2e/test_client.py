@@ -118,6 +118,18 @@ async def test_the_servers_own_words_are_kept(site: Site, notebook: Notebook) ->
     assert (refused.value.answer_status, refused.value.answer_code) == (422, "request_empty")
 
 
+async def test_what_the_server_will_never_do_is_not_tried_again(site: Site, notebook: Notebook) -> None:
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        with pytest.raises(ServerRefused):
+            await timmy.ask(QUESTION, refund_to="nowhere")
+        with pytest.raises(ServerRefused):
+            await timmy.open_session(Sats(1))
+        session = await timmy.open_session(Sats(100))
+        with pytest.raises(ServerRefused):
+            await session.top_up(Sats(1))
+        assert await timmy.resume() == []
+
+
 async def test_a_server_that_is_not_there_is_said_to_be_down(notebook: Notebook, unused_port: int) -> None:
     async with AsyncTimmy(f"http://127.0.0.1:{unused_port}", purse="dev", notebook=notebook) as timmy:
         with pytest.raises(ServerDown, match="Is the address right"):

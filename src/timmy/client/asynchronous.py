@@ -17,6 +17,7 @@ from timmy.client.notebook import Limits, Notebook
 from timmy.client.prefunding import Prefunding, narrowed
 from timmy.client.purses import Purse, open_purse
 from timmy.client.spending import Spending
+from timmy.errors import TimmyError
 from timmy.money import Msats, Sats
 
 DEFAULT_LIMITS = Limits()
@@ -98,11 +99,18 @@ class AsyncTimmy:
         return await self._prefunding.follow(purchase)
 
     async def resume(self) -> list[Answer | SessionStatus]:
-        """Go on with everything at this server that was interrupted; how each ended."""
+        """Go on with everything at this server that was interrupted; how each ended. Where one cannot be gone on with, the others are, and
+        its trouble is raised at the end."""
         await self._purse()
         done: list[Answer | SessionStatus] = []
+        troubles: list[TimmyError] = []
         for row in await self.notebook.do(store.open_purchases, self.http.url):
-            done.append(await (last(self.follow(row["id"])) if row["kind"] == "job" else self.follow_session(row["id"])))
+            try:
+                done.append(await (last(self.follow(row["id"])) if row["kind"] == "job" else self.follow_session(row["id"])))
+            except TimmyError as trouble:
+                troubles.append(trouble)
+        if troubles:
+            raise troubles[0]
         return done
 
     async def job(self, job_id: str) -> Job:

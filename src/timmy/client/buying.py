@@ -127,6 +127,12 @@ class Buying:
         row = await self.row(id)
         most = None if row["most_msat"] is None else Msats(row["most_msat"]).floor_sats()
         job_id = row["subject"] or await self._begin(id, json.loads(row["body"]))
+        try:
+            await self.job(job_id)
+        except ServerRefused as refused:
+            if refused.answer_status == 404:  # what nobody paid for, a server forgets
+                await self._notebook.drop(id, refused.message)
+            raise
         shown = ""
         asked: set[str] = set()
         async with aclosing(self._http.events(f"/api/jobs/{job_id}/events")) as events:
@@ -157,7 +163,12 @@ class Buying:
 
     async def _begin(self, id: str, body: dict[str, Any]) -> str:
         # With the purchase's name as its Idempotency-Key: sent again after a crash, it is the same job.
-        created = answers.text(await self._http.post("/api/jobs", body, key=id), "jobId")
+        try:
+            created = answers.text(await self._http.post("/api/jobs", body, key=id), "jobId")
+        except ServerRefused as refused:
+            if refused.is_for_good:
+                await self._notebook.drop(id, refused.message)
+            raise
         await self._notebook.do(store.name_subject, id, created)
         return created
 

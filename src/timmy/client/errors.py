@@ -28,6 +28,11 @@ class ServerRefused(Refusal):
         self.answer_code = inner["code"] if isinstance(inner.get("code"), str) else ""
         self.document = document
 
+    @property
+    def is_for_good(self) -> bool:
+        """The same again would be refused again."""
+        return 400 <= self.answer_status < 500 and self.answer_status not in (408, 429)
+
 
 class ServerDown(Outage):
     code = "server_down"

@@ -20,7 +20,7 @@ TRIES = 6
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.25, 4.0
 RETRY_AFTER_SECONDS_MAX = 30
 EVENT_LINE_BYTES_MAX = 4 * 2**20
-AGAIN = frozenset({502, 503, 504})
+AGAIN = frozenset({429, 502, 503, 504})
 
 Document = dict[str, Any]
 

@@ -8,6 +8,7 @@ neither can one that is killed and started again.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -105,6 +106,11 @@ class Notebook:
 
         Raises LimitReached, and OtherWallet for a payment that another wallet began."""
         return await self.do(_reserve, purchase, purpose, offer, wallet, fee, limits, self.now_ms())
+
+    async def drop(self, purchase: str, why: str) -> None:
+        """The server will have nothing of it. What was paid for it, or may have been, is not dropped: that stays open."""
+        if not await self.do(store.counted_in_purchase, purchase):
+            await self.do(store.end_purchase, purchase, json.dumps({"refused": why}), self.now_ms())
 
     async def claim(self, payment_hash: str) -> bool:
         now_ms = self.now_ms()

@@ -80,7 +80,12 @@ class Prefunding:
         if row is None or row["kind"] not in ("session", "topup"):
             raise NotKnownHere(f"There is no session's purchase {id} in {self._notebook.path}.")
         body = json.loads(row["body"])
-        return await (self._open(id, row["subject"], body) if row["kind"] == "session" else self._top_up(id, row["subject"], body))
+        try:
+            return await (self._open(id, row["subject"], body) if row["kind"] == "session" else self._top_up(id, row["subject"], body))
+        except ServerRefused as refused:
+            if refused.is_for_good:
+                await self._notebook.drop(id, refused.message)
+            raise
 
     async def _open(self, id: str, session_id: str | None, body: dict[str, int]) -> SessionStatus:
         if session_id is None:
