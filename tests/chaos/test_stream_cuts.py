@@ -74,8 +74,8 @@ class Crowd:
             self._doomed.put_nowait(heard)
         try:
             await listen(heard, server.port, macaroon)
-        except ConnectionRefusedError:
-            return False  # it is dead, or not there yet
+        except ConnectionError:
+            return False  # it is dead, or not there yet, or died as we came
         finally:
             heard.begun.set()  # whoever waits for it to have begun need not wait any more
         self.heard.append(heard)

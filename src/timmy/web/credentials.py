@@ -80,11 +80,15 @@ async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitab
     return await act()
 
 
-async def with_offer(house: WebHouse, refusal: Refusal) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line."""
+async def with_offer(house: WebHouse, request: Request, refusal: Refusal) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line.
+
+    RateLimited: this address had too many of them.
+    """
     needed = refusal.extra.get("neededMsat")
     amount = Msats(needed).ceil_sats() if isinstance(needed, int) else Sats(0)
-    offer = await house.sessions.offer(amount)
+    with house.offers.passing(request):
+        offer = await house.sessions.offer(amount)
     return {"invoice": offer.invoice.payment_request, "amountSats": offer.invoice.amount.value, **_offered(offer)}, challenges(offer)
 
 

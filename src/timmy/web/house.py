@@ -27,6 +27,8 @@ from timmy.jobs.protocol import JobsDesk
 from timmy.money import Msats, Sats
 from timmy.sessions.protocol import SessionsDesk
 from timmy.settings import Secret
+from timmy.web.address import networks
+from timmy.web.turnstile import Turnstile
 
 
 class Condition(StrEnum):
@@ -71,6 +73,12 @@ class WebSettings(Protocol):
 
     @property
     def admin_token(self) -> Secret | None: ...
+
+    @property
+    def offers_per_minute(self) -> int: ...
+
+    @property
+    def logins_per_minute(self) -> int: ...
 
     @property
     def max_request_chars(self) -> int: ...
@@ -183,3 +191,10 @@ class WebHouse:
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request
     stop: Callable[[], Awaitable[None]] = _nothing  # after the last one
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop: open streams end then
+    offers: Turnstile = field(init=False)  # for whatever makes an invoice
+    logins: Turnstile = field(init=False)
+
+    def __post_init__(self) -> None:
+        trusted = networks(self.settings.trusted_proxies)
+        self.offers = Turnstile(self.settings.offers_per_minute, self.clock, trusted, "unpaid orders")
+        self.logins = Turnstile(self.settings.logins_per_minute, self.clock, trusted, "beginnings of a login")

@@ -35,13 +35,14 @@ class JobRoutes:
         document, raw = await read_signed(request, bytes_max=self.house.settings.max_body_bytes)
         wanted = fields.new_job(document, request_chars_max=self.house.settings.max_request_chars)
         key = fields.idempotency_key(request, document)
-        caller = await caller_of(self.house.identity, request, raw, wanted.nostr_token)
-        view = await self.house.jobs.submit(
-            wanted.request,
-            refund_to=wanted.refund_to,
-            key=fields.owned(key, principal(caller)),
-            pubkey=caller.pubkey if caller else None,
-        )
+        with self.house.offers.passing(request):
+            caller = await caller_of(self.house.identity, request, raw, wanted.nostr_token)
+            view = await self.house.jobs.submit(
+                wanted.request,
+                refund_to=wanted.refund_to,
+                key=fields.owned(key, principal(caller)),
+                pubkey=caller.pubkey if caller else None,
+            )
         return private(views.created(view), 201, {"Location": f"/api/jobs/{view.id}"})
 
     async def show(self, request: Request) -> Response:
@@ -132,7 +133,7 @@ def _buying(routes: JobRoutes) -> tuple[Operation, ...]:
                 },
             ),
             sends=(Sends(201, "The job, waiting for its evaluation fee.", "JobCreated", example=CREATED, headers=LOCATION),),
-            refuses=(*REQUEST_REFUSALS, WalletDown),
+            refuses=(*REQUEST_REFUSALS, refusals.RateLimited, WalletDown),
             proof=ANYBODY,
             parameters=(IDEMPOTENCY_KEY,),
             tag="jobs",

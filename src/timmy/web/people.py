@@ -19,8 +19,9 @@ class PeopleRoutes:
     def __init__(self, house: WebHouse) -> None:
         self.house = house
 
-    async def challenge(self, _request: Request) -> Response:
-        return private(people_views.challenge(await self.house.identity.challenge()))
+    async def challenge(self, request: Request) -> Response:
+        with self.house.logins.passing(request):
+            return private(people_views.challenge(await self.house.identity.challenge()))
 
     async def verify(self, request: Request) -> Response:
         document = await read_object(request, bytes_max=self.house.settings.max_body_bytes)
@@ -96,6 +97,7 @@ def _identity(routes: PeopleRoutes) -> tuple[Operation, ...]:
             about="Good for one login within five minutes. Takes no body.",
             endpoint=routes.challenge,
             sends=(Sends(200, "The nonce.", "Challenge", example=CHALLENGE),),
+            refuses=(refusals.RateLimited,),
             tag="identity",
         ),
         Operation(

@@ -22,6 +22,7 @@ from timmy.web.refusals import (
     IdentityWanted,
     InvalidJson,
     MethodNotAllowed,
+    RateLimited,
     RouteNotFound,
 )
 from timmy.web.render import to_json
@@ -81,7 +82,7 @@ def _headers(error: TimmyError) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Nostr realm="timmy"'
     elif error.status == 401:  # the operator's token, or a session's macaroon
         headers["WWW-Authenticate"] = 'Bearer realm="timmy"'
-    if isinstance(error, RequestInProgress):
+    if isinstance(error, RequestInProgress | RateLimited):
         headers["Retry-After"] = str(error.retry_after_seconds)
     return headers
 

@@ -7,6 +7,18 @@ from timmy.errors import NotFound, Outage, Refusal
 # The envelope ------------------------------------------------------------------------------------------
 
 
+class RateLimited(Refusal):
+    """`retryAfterSeconds`, as in the header `Retry-After`."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many of these from your address"
+
+    def __init__(self, message: str = "", *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message, retryAfterSeconds=retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class HeadersTooLarge(Refusal):
     status = 431
     code = "headers_too_large"

@@ -54,6 +54,7 @@ REQUEST_REFUSALS: tuple[type[TimmyError], ...] = (
     sessions.SessionEnded,
     sessions.NotOpenYet,
     sessions.RequestInProgress,
+    refusals.RateLimited,
 )
 CLOSE_REFUSALS: tuple[type[TimmyError], ...] = (
     sessions.SessionNotFound,
@@ -100,7 +101,7 @@ def _opening(routes: SessionRoutes) -> tuple[Operation, ...]:
                 "NewSession", {"plain": {"value": {"amountSats": 500}}, "known": {"value": {"amountSats": 500, "nostr_token": TOKEN}}}
             ),
             sends=(Sends(201, "The session, waiting for its deposit.", "SessionOpened", example=SESSION_OPENED, headers=LOCATION),),
-            refuses=(*AMOUNT_REFUSALS, *problems.IDENTITY),
+            refuses=(*AMOUNT_REFUSALS, refusals.RateLimited, *problems.IDENTITY),
             proof=ANYBODY,
             parameters=(IDEMPOTENCY_KEY,),
             tag="sessions",

@@ -36,8 +36,10 @@ class SessionRoutes:
         fields.only(document, ("amountSats", "nostr_token"))
         amount, token = self._amount(document), fields.nostr_token(document)
         key = fields.idempotency_key(request, document)
-        caller = await caller_of(self.house.identity, request, raw, token)
-        view = await self.house.sessions.open(amount, pubkey=caller.pubkey if caller else None, key=fields.owned(key, principal(caller)))
+        with self.house.offers.passing(request):
+            caller = await caller_of(self.house.identity, request, raw, token)
+            owned = fields.owned(key, principal(caller))
+            view = await self.house.sessions.open(amount, pubkey=caller.pubkey if caller else None, key=owned)
         return private(session_views.opened(view), 201, {"Location": f"/api/sessions/{view.id}"})
 
     async def show(self, request: Request) -> Response:
@@ -51,7 +53,7 @@ class SessionRoutes:
         try:
             return private(session_views.request(await self.house.sessions.request(permit, text, key=key)))
         except (InsufficientBalance, KeyLimitReached) as refusal:
-            members, challenges = await with_offer(self.house, refusal)
+            members, challenges = await with_offer(self.house, request, refusal)
             refusal.extra = {**refusal.extra, "offer": members}
             answer = Problem(refusal, request_id_of(request))
             for name, value in challenges:

@@ -38,7 +38,7 @@ def offering(route: Route) -> Route:
         try:
             return await route(self, request)
         except NO_MONEY as refusal:
-            members, challenges = await with_offer(self.house, refusal)
+            members, challenges = await with_offer(self.house, request, refusal)
             answer = OpenAIError(refusal, status=PaymentRequired.status, more=members)
             for name, value in challenges:
                 answer.headers.append(name, value)

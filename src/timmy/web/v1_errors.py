@@ -9,6 +9,7 @@ from starlette.responses import Response
 from timmy.completions.refusals import CompletionInProgress
 from timmy.errors import Outage, Refusal, TimmyError
 from timmy.models import ProviderRefused
+from timmy.web.refusals import RateLimited
 from timmy.web.render import to_json
 
 PREFIX = "/v1/"
@@ -64,7 +65,7 @@ def _headers(error: TimmyError) -> dict[str, str]:
     headers = {"Cache-Control": "no-store", "x-should-retry": "true" if again else "false"}
     if isinstance(error, CompletionInProgress):
         headers |= {"retry-after-ms": str(RETRY_AFTER_MS), "Retry-After": str(error.retry_after_seconds)}
-    elif isinstance(error, Outage):
+    elif isinstance(error, Outage | RateLimited):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="timmy"'

@@ -25,6 +25,7 @@ KEY_REFUSALS: tuple[type[TimmyError], ...] = (
     caveats.MacaroonExpired,
     caveats.NotAllowed,
     v1_refusals.PaymentRequired,
+    refusals.RateLimited,
 )
 CHAT_REFUSALS: tuple[type[TimmyError], ...] = (
     *KEY_REFUSALS,
