@@ -83,9 +83,9 @@ counts here outlives its process, and with its database it would be slower; Timm
 request two interactive transactions on the key's row by psycopg over a pool of sixteen connections, one that holds and one that charges
 and writes the call down. It has no shared account, no double entry and no macaroons, and does not stream.
 
-A turn of LiteLLM or of the naive design is at least eight seconds after four to warm up, of LiteLLM's streams thirty after twelve. A
-stream has two hundred tokens, each sent as an event of its own. What an open stream takes is how much the gateway grew from fifty
-streams, each stopped after its first token, to three hundred.
+A turn of LiteLLM or of the naive design is at least eight seconds after four to warm up, of LiteLLM's streams twenty after ten. A
+stream has fifty tokens, each sent as an event of its own. What an open stream takes is how much the gateway grew from fifty
+streams, each each held after its first token, to three hundred.
 """
 
 MEMORY = """

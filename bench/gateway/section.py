@@ -26,7 +26,7 @@ CALLERS = (1, 64, 256)
 STREAMS = 200
 # LiteLLM and the naive design are slower: in a shorter window they would finish too little, or not be warm yet.
 SLOW_WARM_SECONDS, SLOW_SECONDS = 4.0, 8.0
-SLOW_STREAM_WARM_SECONDS, SLOW_STREAM_SECONDS = 12.0, 30.0  # two hundred streams take LiteLLM about that long to go round once
+SLOW_STREAM_WARM_SECONDS, SLOW_STREAM_SECONDS = 10.0, 20.0  # two hundred streams take LiteLLM about that long to go round once
 DATABASE = "bench_gateway"
 
 BARE, PG, LITE, LITELLM, NAIVE = "the bare upstream", "Timmy, PostgreSQL", "Timmy, SQLite", "LiteLLM", "naive: FastAPI, httpx, FOR UPDATE"

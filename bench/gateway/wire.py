@@ -7,7 +7,7 @@ HELD = "held"  # the model that says one word, and then nothing until its reader
 PROMPT = "Say it."
 PROMPT_TOKENS, ANSWER_TOKENS = 10, 10
 WORD = " metered"  # one token; streams repeat it
-STREAM_TOKENS = 200
+STREAM_TOKENS = 50
 LIMIT = 256  # max_tokens of each call
 
 # What a call costs, in all designs, at $100,000 a coin: one millisat is $0.000001.
