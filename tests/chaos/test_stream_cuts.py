@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import random
@@ -36,7 +35,7 @@ CUTS = 500 if HEAVY else 40
 AT_ONCE = 50
 PROCESSES = 4
 DEPOSITS_SATS = (4_000, 4_000, 4_000, 100)  # the last one will not do for all who would spend from it
-KILL_AFTER_SECONDS = (0.1, 0.8)  # from the first piece of a stream that waits for it
+KILL_AFTER_SECONDS = (0.3, 3.0)  # from the first piece of a stream that waits for it
 DEAD = ("died", "failed")
 
 
@@ -52,12 +51,10 @@ class Crowd:
         self.kills = 0
 
     async def live(self) -> None:
-        killing = asyncio.create_task(self._kill())
-        async with asyncio.timeout(PATIENCE_SECONDS * (5 if HEAVY else 1)):
-            await asyncio.gather(*(self._reader() for _ in range(AT_ONCE)))
-        killing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await killing
+        async with asyncio.timeout(PATIENCE_SECONDS * (5 if HEAVY else 1)), asyncio.TaskGroup() as group:
+            killing = group.create_task(self._kill())
+            await asyncio.gather(*(group.create_task(self._reader()) for _ in range(AT_ONCE)))
+            killing.cancel()
 
     async def _reader(self) -> None:
         while (number := next(self._numbers)) < CUTS:
@@ -204,7 +201,7 @@ def _check_call(heard: Heard, row: Row) -> None:
     else:
         assert kept == heard.text, (heard, row)
     if heard.end == "told":
-        assert row["ending"] == "broken", (heard, row)
+        assert row["ending"] in ("broken", "budget"), (heard, row)  # the smallest session may have no more to set aside
     quote = Quote.from_json(row["quote"])
     owed = quote.charge(row["input_tokens"], count_tokens(kept)).value if row["ending"] != "failed" else 0
     assert row["charged_msat"] == owed, (heard, row)
