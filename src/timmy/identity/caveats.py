@@ -6,11 +6,13 @@ timmy_valid_until=1800000000      seconds since 1970; `expires_before` says the 
 timmy_max_msat=50000              the most that may be spent with it, ever; `max_sats` says the same in sats
 timmy_max_msat_per_request=2000   the most that one request may reserve
 only=/v1/chat/completions         the path that it is for, or the beginning of it up to a `/`
+preimage=01ab…                    the proof that its invoice was paid, from clients that show it so; narrows nothing
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from timmy.money import MSATS_MAX, Msats, Sats
 
 SERVICE = "timmy"
 DIGITS_MAX = 18
+PREIMAGE = re.compile(r"[0-9a-fA-F]{64}")
+HASH_AT = slice(2, 34)  # of an identifier: version, payment hash, token id
 
 
 class CaveatUnknown(Refusal):
@@ -79,6 +83,8 @@ def check(macaroon: Macaroon, root_key: bytes, use: Use) -> Grant:
         if condition in _CHECKS:
             _CHECKS[condition](value, use)
             is_ours = is_ours or condition == "services"
+        elif condition == "preimage":
+            _proves(value, macaroon.identifier)
         elif condition in _AMOUNTS:
             most = _AMOUNTS[condition](value)
             if condition.endswith("per_request"):
@@ -101,6 +107,11 @@ def _split(caveat: bytes) -> tuple[str, str]:
     if not equals:
         raise CaveatUnknown(f"This server does not know the condition `{condition[:40]}`, so it cannot hold it.")
     return condition.strip(), value.strip()
+
+
+def _proves(value: str, identifier: bytes) -> None:
+    if not PREIMAGE.fullmatch(value) or hashlib.sha256(bytes.fromhex(value)).digest() != identifier[HASH_AT]:
+        raise NotAllowed("The preimage in the macaroon is not the one of its invoice.")
 
 
 def _services(value: str, _use: Use) -> None:

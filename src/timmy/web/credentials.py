@@ -1,7 +1,8 @@
 """What somebody brings to spend from a session, and what they are offered who bring nothing or too little.
 
 A macaroon comes as `Authorization: Bearer <macaroon>`, as programs send an API key, or with the proof of its payment:
-`L402 <macaroon>:<preimage>`, formerly `LSAT` (L402 protocol specification, "HTTP Specification"). Where it has to be paid for, the 402
+`L402 <macaroon>:<preimage>`, formerly `LSAT` (L402 protocol specification, "HTTP Specification"). Clients that grew up with gRPC send it in
+hex instead, as `Macaroon` or `Grpc-Metadata-Macaroon`, with the preimage as a caveat of their own. Where it has to be paid for, the 402
 carries a session that opens when its invoice is paid, in both words, because each has clients that know only one of them.
 """
 
@@ -19,7 +20,8 @@ from starlette.requests import Request
 
 from timmy.clock import iso
 from timmy.errors import Refusal
-from timmy.identity.macaroons import IDENTIFIER_BYTES, Macaroon, decode
+from timmy.identity.caveats import HASH_AT, PREIMAGE
+from timmy.identity.macaroons import IDENTIFIER_BYTES, Macaroon, decode, unpack
 from timmy.money import Msats, Sats
 from timmy.sessions.protocol import Offer
 from timmy.sessions.refusals import NotOpenYet
@@ -29,7 +31,9 @@ from timmy.web.v1_refusals import CredentialMalformed, PreimageWrong
 BEARER = "bearer "
 PAID = re.compile(r"(?:L402|LSAT)[ \t]+([A-Za-z0-9+/=_,\- ]+):([0-9a-fA-F]{64})[ \t]*", re.IGNORECASE)
 PAYING = re.compile(r"(?:L402|LSAT)\b", re.IGNORECASE)
-HASH_AT = slice(2, 34)  # of an identifier: version, payment hash, token id
+IN_HEX = ("grpc-metadata-macaroon", "macaroon")
+HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+SHOWS = b"preimage="
 LOOK_AGAIN_SECONDS = (0.0, 0.3, 1.0, 2.0)  # who shows a preimage has paid; our wallet may hear of it a moment later
 
 T = TypeVar("T")
@@ -50,23 +54,43 @@ def credential(request: Request) -> Credential | None:
     """None: there is none of ours. CredentialMalformed, MacaroonMalformed, PreimageWrong, all 401."""
     given = request.headers.getlist("authorization")
     if not given:
-        return None
+        return _in_hex(request)
     if len(given) > 1:
         raise CredentialMalformed("Send one Authorization header.")
     if given[0][: len(BEARER)].lower() == BEARER:
         return Credential(given[0][len(BEARER) :].strip(), None)
     if PAYING.match(given[0]) is None:
-        return None
+        return _in_hex(request)
     paid = PAID.fullmatch(given[0])
     if paid is None:
         raise CredentialMalformed("L402 wants `<macaroon in base64>:<preimage in 64 hex digits>`.")
     text = paid[1].partition(",")[0].strip()
-    identifier, preimage = decode(text).identifier, bytes.fromhex(paid[2])
+    return Credential(text, _proven(decode(text), paid[2]))
+
+
+def _in_hex(request: Request) -> Credential | None:
+    given = [value for name in IN_HEX for value in request.headers.getlist(name)]
+    if not given:
+        return None
+    if len(set(given)) > 1:
+        raise CredentialMalformed("Send one macaroon.")
+    if HEX.fullmatch(given[0]) is None:
+        raise CredentialMalformed("The header Macaroon wants a macaroon in hex.")
+    known = unpack(bytes.fromhex(given[0]))
+    shown = [caveat.removeprefix(SHOWS) for caveat in known.caveats if caveat.startswith(SHOWS)]
+    return Credential(known.encode(), _proven(known, shown[-1].decode("latin-1")) if shown else None)
+
+
+def _proven(macaroon: Macaroon, preimage_hex: str) -> str:
+    """The payment hash that the preimage proves to be paid. CredentialMalformed, PreimageWrong."""
+    if PREIMAGE.fullmatch(preimage_hex) is None:
+        raise CredentialMalformed("A preimage is 64 hex digits.")
+    identifier, preimage = macaroon.identifier, bytes.fromhex(preimage_hex)
     if len(identifier) != IDENTIFIER_BYTES or identifier[:2] != b"\0\0":
         raise CredentialMalformed("The macaroon's identifier is not of L402's version 0.")
     if not hmac.compare_digest(hashlib.sha256(preimage).digest(), identifier[HASH_AT]):
         raise PreimageWrong("The preimage does not belong to the macaroon's invoice. Your wallet shows the right one.")
-    return Credential(text, identifier[HASH_AT].hex())
+    return identifier[HASH_AT].hex()
 
 
 async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitable[T]]) -> T:
