@@ -85,7 +85,7 @@ and writes the call down. It has no shared account, no double entry and no macar
 
 A turn of LiteLLM or of the naive design is at least eight seconds after four to warm up, of LiteLLM's streams twenty after ten. A
 stream has fifty tokens, each sent as an event of its own. What an open stream takes is how much the gateway grew from fifty
-streams, each each held after its first token, to three hundred.
+streams, each held after its first token, to three hundred.
 """
 
 MEMORY = """

@@ -11,15 +11,17 @@ from timmy.db import Row, Tx, open_database
 from timmy.ledger import Check
 
 
-def check(url: str, answered: int | None, each_msat: int) -> None:
+def check(url: str, answered: int, each_msat: int | None) -> None:
     """Raises BooksWrong: a broken promise of the ledger or the calls, another charge than `each_msat`, another number of calls than
-    `answered` (None: not counted), or balances that fell by something else."""
+    `answered`, or balances that fell by something else. `each_msat` None: they were cut off, so that Timmy's own count is charged, but the
+    same for each."""
     books.check(url)
     checks, row = asyncio.run(_look(url))
     wrong = [f"{check.name}: {check.found}" for check in checks if not check.holds]
-    if answered is not None and row["n"] != answered:
+    if row["n"] != answered:
         wrong.append(f"{answered} calls were answered, {row['n']} were charged")
-    if not row["n"] or (row["least_msat"], row["most_msat"]) != (each_msat, each_msat):
+    each_msat = each_msat or row["least_msat"] or 0
+    if not each_msat or (row["least_msat"], row["most_msat"]) != (each_msat, each_msat):
         wrong.append(f"a call costs {each_msat} msat, and {row['n']} were charged {row['least_msat']} to {row['most_msat']}")
     if row["running"]:
         wrong.append(f"{row['running']} calls have not ended")

@@ -6,7 +6,7 @@ AT_ONCE = "at-once"  # the model that answers at once
 HELD = "held"  # the model that says one word, and then nothing until its reader hangs up
 PROMPT = "Say it."
 PROMPT_TOKENS, ANSWER_TOKENS = 10, 10
-WORD = " metered"  # one token; streams repeat it
+WORD = " meter"  # one token; streams repeat it
 STREAM_TOKENS = 50
 LIMIT = 256  # max_tokens of each call
 
