@@ -7,6 +7,7 @@ of a call knows what of its answer could have been handed over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -99,15 +100,15 @@ async def listen(heard: Heard, port: int, macaroon: str) -> None:
         wire.setblocking(False)
         await loop.sock_connect(wire, ("127.0.0.1", port))
         reading = _Reading(heard)
-        try:
+        if wire.getsockname() == wire.getpeername():
+            raise ConnectionRefusedError  # nobody listens, and the kernel has connected us to ourselves
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # killed: the same as an end that comes too early
             await loop.sock_sendall(wire, head.encode() + body)
             while received := await loop.sock_recv(wire, RECEIVE_BYTES):
                 reading.feed(received)
                 if heard.plan.cut_by == "client" and heard.text == "".join(heard.plan.pieces):
                     heard.end = "left"
                     return
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # killed: the same as an end that comes too early
     heard.end = reading.end
 
 

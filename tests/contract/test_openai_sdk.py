@@ -282,6 +282,20 @@ async def test_a_client_that_hangs_up_stops_the_model_and_pays_what_came(shop: S
     assert balance == 1_000_000 - extra(kept)["timmy"]["cost_msat"]
 
 
+@pytest.mark.fault("D26")
+async def test_a_client_that_hangs_up_before_the_first_word_stops_the_model_and_pays_for_the_prompt_at_most(shop: Shop) -> None:
+    shop.agent.gates = asyncio.Semaphore(0)
+    async with shop.client() as client:
+        asking = asyncio.create_task(client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True))
+        async with asyncio.timeout(20):
+            while not shop.agent.calls["chat"]:
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await shop.agent.hung_up.wait()
+    assert shop.agent.said == 0
+    assert 1_000_000 - await shop.settled() < 3_000
+
+
 # L402 ------------------------------------------------------------------------------------------------
 
 

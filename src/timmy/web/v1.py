@@ -22,7 +22,7 @@ from timmy.web.render import PRIVATE, Json, private
 from timmy.web.v1_errors import OpenAIError
 from timmy.web.v1_fields import Call
 from timmy.web.v1_refusals import PaymentRequired
-from timmy.web.v1_stream import HEADERS, CompletionStream
+from timmy.web.v1_stream import HEADERS, CompletionStream, until_first
 
 CAPABILITY = "chat"
 NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired)
@@ -73,10 +73,13 @@ class V1Routes:
         if isinstance(live, CompletionView):
             return Response(chunks.whole(live), headers={**HEADERS, **_costs(live)})
         try:
-            first = await live.take()  # trouble before the first piece is a status
+            first = await until_first(request, live)  # trouble before the first piece is a status
         except BaseException:
             await live.leave()
             raise
+        if first is None:
+            await live.leave()
+            return Response(status_code=499)  # read by nobody; for the log and the metrics
         return CompletionStream(live, first, chunks, {"X-Completion-Id": live.id})
 
     async def show(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from timmy.completions import LiveCompletion
@@ -16,6 +17,18 @@ from timmy.web.v1_views import Chunks
 
 KEEP_ALIVE_SECONDS = 15
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no", **PRIVATE}
+
+
+async def until_first(request: Request, live: LiveCompletion) -> Sequence[Piece] | None:
+    """The first pieces; None: the reader has gone before they came, and a model that thinks for long would think for nobody."""
+    gone, taking = asyncio.create_task(until_gone(request.receive)), asyncio.create_task(live.take())
+    try:
+        await asyncio.wait({gone, taking}, return_when=asyncio.FIRST_COMPLETED)
+        return None if gone.done() else taking.result()
+    finally:
+        gone.cancel()
+        taking.cancel()
+        await asyncio.gather(gone, taking, return_exceptions=True)
 
 
 class CompletionStream:
