@@ -50,6 +50,7 @@ def serving(database_url: str, folder: Path, more: Mapping[str, str] | None = No
         "DATA_DIR": str(folder / "data"),
         "PORT": "0",
         "INVOICE_TTL_SECONDS": "3600",
+        "OFFERS_PER_MINUTE": "0",  # all customers have one address
         "BTC_PRICE_SOURCES": "none",
         "LOG_LEVEL": "warning",
         **(more or {}),
