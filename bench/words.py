@@ -74,8 +74,8 @@ charges as answers, each of them exactly the price, and the sessions' balances m
 
 *LiteLLM* is its proxy 1.106.2 as its own command starts it, one worker with uvloop and httptools, compiled beforehand and with
 OpenTelemetry installed, because without either it does work at each request that is not its own. It checks the sixteen keys and their
-budgets (`custom_auth`), works out what each call costs from the same prices, and a logger adds that up for each key
-([litellm_keys.py](../../bench/gateway/litellm_keys.py)), all of it in memory. What was **not** run: its virtual keys and its spend logs
+budgets (`custom_auth`, [litellm_keys.py](../../bench/gateway/litellm_keys.py)) and works out what each call costs from the same prices,
+all of it in memory. What was **not** run: its virtual keys and its spend logs
 in PostgreSQL, because the engine of its database client is a binary that is downloaded when it is first used. So nothing that LiteLLM
 counts here outlives its process, and with its database it would be slower; Timmy's charges are on disk before the answer is.
 
