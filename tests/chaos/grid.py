@@ -118,6 +118,7 @@ def chosen(count: int, first: int, stride: int) -> list[int]:
 
 def pairs(count: int, step: int) -> Iterator[tuple[int, int]]:
     """Points of the first life, each with points of the second: a grid whose lines are shifted, so that no column is always missed."""
+    step = min(step, count)  # a short life has a pair too
     for row, first in enumerate(range(1 + step // 2, count + 1, step)):
         for second in range(1 + row * 7 % step, count + 1, step):
             yield first, second

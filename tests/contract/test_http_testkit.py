@@ -19,7 +19,7 @@ from timmy.money import Sats
 from timmy.settings import Secret, Settings
 from timmy.web import testkit, views
 
-KIT_SECONDS = 120
+KIT_SECONDS = 600
 
 
 async def run_kit(url: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:

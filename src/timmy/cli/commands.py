@@ -3,63 +3,69 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from timmy import __version__
-from timmy.cli import (
-    ask,
-    byhand,
-    config,
-    demo,
-    keys,
-    ledger,
-    login,
-    pool,
-    practice,
-    proxy,
-    receipt,
-    reconcile,
-    refunds,
-    serve,
-    session,
-    strays,
-    tasks,
-    testkit,
-)
 from timmy.cli.screen import fail
-from timmy.demo import DemoFailed
 from timmy.errors import TimmyError
 from timmy.settings import SettingsError
 
+# Where each is: a function, or a Typer of its own. Read when it is wanted, because to read all of them takes seconds.
+COMMANDS = {
+    "ask": "ask:ask",
+    "session": "session:app",
+    "receipt": "receipt:app",
+    "proxy": "proxy:proxy",
+    "login": "login:login",
+    "limits": "ask:limits",
+    "serve": "serve:serve",
+    "demo": "demo:demo",
+    "config": "config:config",
+    "ledger": "ledger:app",
+    "pool": "pool:app",
+    "refunds": "refunds:app",
+    "strays": "strays:app",
+    "keys": "keys:app",
+    "tasks": "tasks:app",
+    "reconcile": "reconcile:reconcile",
+    "testkit": "testkit:run_testkit",
+    "regtest": "practice:app",
+}
+
+
+class OnDemand(TyperGroup):
+    """Knows the names of its commands, and reads one when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"timmy.cli.{module}"), name)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name = cmd_name
+            return group
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(found)
+        return get_command(alone)
+
+
 app = typer.Typer(
     name="timmy",
+    cls=OnDemand,
     help="A self-hosted server that sells an AI agent's work for Bitcoin Lightning payments.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("ask")(ask.ask)
-app.add_typer(session.app, name="session")
-app.add_typer(receipt.app, name="receipt")
-app.command("proxy")(proxy.proxy)
-app.command("login")(login.login)
-app.command("limits")(ask.limits)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("config")(config.config)
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(pool.app, name="pool")
-app.add_typer(refunds.app, name="refunds")
-refunds.app.command("pay")(byhand.pay)
-refunds.app.command("resolve")(byhand.resolve)
-app.add_typer(strays.app, name="strays")
-app.add_typer(keys.app, name="keys")
-app.add_typer(tasks.app, name="tasks")
-app.command("reconcile")(reconcile.reconcile)
-app.command("testkit")(testkit.run_testkit)
-app.add_typer(practice.app, name="regtest")
 
 
 def version(wanted: bool) -> None:
@@ -86,6 +92,3 @@ def main() -> None:
     except TimmyError as trouble:
         fail(f"{trouble.title}: {trouble.message}")
         sys.exit(2)
-    except DemoFailed as trouble:
-        fail(f"The demo ended early: {trouble}")
-        sys.exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timmy.cli.screen import errors, fail, out
-from timmy.demo import Scene, run_demo
+from timmy.demo import DemoFailed, Scene, run_demo
 from timmy.demo.stage import REQUEST
 
 
@@ -32,4 +32,7 @@ def demo(
     except KeyboardInterrupt:
         errors.print("\nStopped; the demo's server is gone, and nothing is left behind.")
         raise typer.Exit(130) from None
+    except DemoFailed as trouble:
+        fail(f"The demo ended early: {trouble}")
+        raise typer.Exit(1) from None
     raise typer.Exit(0 if books_close else 1)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from timmy import tasks
+from timmy.cli import byhand
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, out, sats, say, table
 from timmy.clock import SECOND_MS, SystemClock, iso
@@ -24,6 +25,8 @@ SHOWN_MAX = 200
 SLOW_MS = 10 * 60 * SECOND_MS  # on its way for longer than this, somebody should look
 
 app = typer.Typer(help="What is owed back to customers, and the switch that stops payouts.", no_args_is_help=True)
+app.command("pay")(byhand.pay)
+app.command("resolve")(byhand.resolve)
 
 
 class Kind(StrEnum):
