@@ -75,9 +75,8 @@ charges as answers, each of them exactly the price, and the sessions' balances m
 *LiteLLM* is its proxy 1.106.2 as its own command starts it, one worker with uvloop and httptools, compiled beforehand and with
 OpenTelemetry installed, because without either it does work at each request that is not its own. It checks the sixteen keys and their
 budgets (`custom_auth`, [litellm_keys.py](../../bench/gateway/litellm_keys.py)) and works out what each call costs from the same prices,
-all of it in memory. What was **not** run: its virtual keys and its spend logs
-in PostgreSQL, because the engine of its database client is a binary that is downloaded when it is first used. So nothing that LiteLLM
-counts here outlives its process, and with its database it would be slower; Timmy's charges are on disk before the answer is.
+all of it in memory. What was **not** run: its virtual keys and its spend logs in PostgreSQL, whose database client fetches a binary of
+its own. So nothing that LiteLLM counts here outlives its process; Timmy's charges are on disk before the answer is.
 
 *Naive* is the usual design, small and fair ([naive.py](../../bench/gateway/naive.py)): FastAPI and httpx, one shared client, and for each
 request two interactive transactions on the key's row by psycopg over a pool of sixteen connections, one that holds and one that charges
