@@ -159,5 +159,15 @@ async def test_pruning_comes_again_every_hour(app: App, clock: ManualClock) -> N
     assert await app.db.read(events.of_subject, "job_x") == []
 
 
+async def test_a_server_that_was_started_prunes_by_itself(database_url: str, tmp_path: Path) -> None:
+    given = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "BTC_PRICE_SOURCES": "", "PUBLIC_URL": SITE}
+    settings = Settings.load(given, dotenv=None)
+    async with build(settings, background=False) as app:
+        await app.db.write(events.append, app.clock.now_ms() - 40 * DAY_SECONDS * 1_000, [NewEvent("job_x", "told")])
+    async with build(settings) as app, asyncio.timeout(60):
+        while await app.db.read(events.of_subject, "job_x"):
+            await asyncio.sleep(0.05)
+
+
 async def prune(app: App) -> dict[str, int]:
     return await pruning.Pruning(app.db, app.clock, pruning.keep_of(app.settings)).prune_once()

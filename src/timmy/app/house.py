@@ -310,7 +310,8 @@ def chat_terms(settings: Settings) -> ChatTerms:
 @asynccontextmanager
 async def _at_work(app: App) -> AsyncIterator[None]:
     now_ms = app.clock.now_ms()
-    await app.db.write(tasks.add, [Receiving.first_sweep(now_ms), app.completions.running.first_sweep(now_ms)])
+    first = [Receiving.first_sweep(now_ms), app.completions.running.first_sweep(now_ms), Pruning.first(now_ms)]
+    await app.db.write(tasks.add, first)
     await app.db.write(pool.seed, app.settings.pool_seed.msats, app.clock.now_ms())
     app.oracle.start()
     loops = [
