@@ -109,7 +109,7 @@ class Completions:
         most_input, input_tokens = wanted.chat.most_input(wanted.model), wanted.chat.count_input(wanted.model)
         if input_tokens > PROMPT_TOKENS_MAX:
             raise PromptTooLong(
-                f"The conversation has about {input_tokens} tokens, and {PROMPT_TOKENS_MAX} are the most here. Send less of it.",
+                f"The conversation has more than {PROMPT_TOKENS_MAX} tokens by our count, the most that is taken here. Send less of it.",
                 param="messages",
             )
         cap = min(wanted.max_tokens or self._terms.sessions.max_output_tokens, self._terms.sessions.max_output_tokens)

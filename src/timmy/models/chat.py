@@ -43,12 +43,13 @@ class Chat:
     messages: tuple[Mapping[str, Any], ...]
     options: Mapping[str, Any]  # tools, tool_choice, response_format, temperature, …: passed on as they are
     text: str = field(repr=False)
-    tokens: int  # of the text, by our own count
+    tokens: int  # of the text, by our own count, as far as it was counted
     images: int = 0
 
     @classmethod
-    def of(cls, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Chat:
-        """Counts what is in them: the texts, the tools and what has been called, and the pictures."""
+    def of(cls, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any], *, tokens_max: int | None = None) -> Chat:
+        """Counts what is in them: whatever a message says in any field, the tools, and the pictures. More than `tokens_max` tokens of text
+        are `tokens_max + 1`: a prompt that nobody takes is not worth counting to its end."""
         texts: list[str] = []
         images = 0
         for message in messages:
@@ -58,10 +59,11 @@ class Chat:
             elif content:
                 texts.append(plain_text(content))
                 images += sum(part.get("type") == "image_url" for part in content)
-            texts += [as_json(message[name]) for name in ("tool_calls", "tool_call_id", "name") if message.get(name)]
+            # Every field is passed on, so every one counts: one that is left out is a prompt that nobody pays for.
+            texts += [as_json(value) for name, value in message.items() if name not in ("role", "content") and value]
         texts += [as_json(options[name]) for name in ("tools", "tool_choice", "response_format") if options.get(name)]
         text = "\n".join(texts)
-        return cls(tuple(messages), options, text, count_tokens(text), images)
+        return cls(tuple(messages), options, text, count_tokens(text, tokens_max), images)
 
     @property
     def needs(self) -> set[Skill]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 
@@ -49,9 +50,9 @@ def pieces(text: str) -> Iterator[str]:
     return (found.group() for found in _PIECE.finditer(text))
 
 
-def count_tokens(text: str) -> int:
-    """How many tokens `text` is by our own count."""
-    return sum(1 for _ in _PIECE.finditer(text))
+def count_tokens(text: str, most: int | None = None) -> int:
+    """How many tokens `text` is by our own count. Where it is more than `most`, `most + 1`: counting has gone no further."""
+    return sum(1 for _ in islice(_PIECE.finditer(text), None if most is None else most + 1))
 
 
 def count_prompt(prompt: Prompt) -> int:

@@ -5,7 +5,6 @@ that is misspelt, or that costs more than what was asked for, must not be found 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 
 from timmy.completions import Wanted
+from timmy.completions.terms import PROMPT_TOKENS_MAX
 from timmy.models.chat import Chat
 from timmy.money import MSATS_MAX, Msats
 from timmy.web import fields
@@ -29,6 +29,7 @@ ID_CHARS_MAX = 200
 MODEL_CHARS_MAX = 200
 URL = re.compile(r"https://[^\s]{1,4000}|data:image/[a-z+.-]{1,20};base64,[A-Za-z0-9+/=]+", re.IGNORECASE)
 TOKENS_MAX = 10_000_000
+FIELD_CHARS_TOLD = 64
 
 Document = Mapping[str, Any]
 Check = Callable[[str, Any], None]
@@ -53,7 +54,8 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
     given = {name: value for name, value in document.items() if value is not None}  # null is the same as leaving it out
     for name in given:
         if name not in OURS and name not in OPTIONS and name not in PASSED_OVER:
-            raise ParamUnknown(f"{name} is not taken here. Taken are: {', '.join((*OURS, *OPTIONS, *PASSED_OVER))}.", param=name[:64])
+            told = name[:FIELD_CHARS_TOLD]
+            raise ParamUnknown(f"{told} is not taken here. Taken are: {', '.join((*OURS, *OPTIONS, *PASSED_OVER))}.", param=told)
     for name, check in {**OPTIONS, **PASSED_OVER}.items():
         if name in given:
             check(name, given[name])
@@ -61,7 +63,7 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
     options = {name: given[name] for name in OPTIONS if name in given}
     if "tool_choice" in options and "tools" not in options:
         raise ParamInvalid("tool_choice is for a call with tools.", param="tool_choice")
-    chat = Chat.of(messages, options)
+    chat = Chat.of(messages, options, tokens_max=PROMPT_TOKENS_MAX)
     if chat.images > IMAGES_MAX:
         raise ParamInvalid(f"At most {IMAGES_MAX} pictures are taken in a call.", param="messages")
     stream = _flag(given, "stream")
@@ -183,7 +185,7 @@ def _tool_calls(where: str, calls: object) -> None:
 
 def _number(least: float, most: float) -> Check:
     def check(where: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not least <= value <= most:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise ParamInvalid(f"{where} must be a number from {least:g} to {most:g}.", param=where)
 
     return check
@@ -287,7 +289,8 @@ def _only(where: str, value: object, known: tuple[str, ...]) -> None:
         raise ParamInvalid(f"{where} must be an object with {', '.join(known)}.", param=where)
     for name in value:
         if name not in known:
-            raise ParamUnknown(f"{where}.{name[:64]} is not taken here; {', '.join(known)} are.", param=f"{where}.{name[:64]}")
+            told = f"{where}.{name[:FIELD_CHARS_TOLD]}"
+            raise ParamUnknown(f"{told} is not taken here; {', '.join(known)} are.", param=told)
 
 
 def _text(given: Document, name: str, chars_max: int, within: str = "") -> str:
