@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from timmy.client import answers, store
-from timmy.client.answers import Estimate, Job, Offer
+from timmy.client.answers import Estimate, Job
 from timmy.client.errors import AnswerInvalid, LimitReached, NotKnownHere, ServerDown, ServerRefused, Unfinished
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
@@ -174,24 +174,34 @@ class Buying:
 
     async def _pay_what_is_due(self, id: str, job: Job, most: Sats | None, asked: set[str]) -> None:
         due = UNPAID.get(job.state)
-        if due != EVAL:
-            await self._seen(job.eval_invoice, due is None and job.state == "expired" and job.work_invoice is None)
-        if due is None and job.work_invoice is not None:
-            await self._seen(job.work_invoice, job.state == "expired")
+        if due == WORK or (due is None and (job.state != "expired" or job.work_invoice is not None)):
+            await self._spending.seen_paid(job.eval_invoice)  # the server has moved on from it
+        if due is None and job.state != "expired" and job.work_invoice is not None:
+            await self._spending.seen_paid(job.work_invoice)
         invoice = job.eval_invoice if due == EVAL else job.work_invoice
         if due is None or invoice is None or due in asked:
             return
         asked.add(due)
         await self._spending.pay(id, due, invoice, Limits(most, None))
 
-    async def _seen(self, invoice: Offer, lapsed: bool) -> None:
-        """The server has moved on from this invoice: because it was paid, or because it was not."""
-        if lapsed:
-            await self._spending.seen_lapsed(invoice)
-        else:
+    async def _see_the_last(self, job: Job) -> None:
+        """What became of the last invoice of a job that is over. Raises Unfinished while its payment may still arrive: it is owed back
+        then, and a purchase that had ended would not take it."""
+        invoice = job.work_invoice or job.eval_invoice
+        if job.state != "expired":
             await self._spending.seen_paid(invoice)
+            return
+        fate = await self._spending.seen_lapsed(invoice)
+        if fate is not None and (job.refund.owed or job.refund.paid):
+            await self._spending.seen_paid(invoice)  # it came late
+        elif fate is not None:
+            raise Unfinished(
+                f"A payment for the job {job.id} was not there in time, and may still arrive. Then it is owed back: look again with"
+                " resume()."
+            )
 
     async def _end(self, id: str, job: Job, body: dict[str, Any]) -> Answer:
+        await self._see_the_last(job)
         if job.refund.owed and not body.get("refundTo"):
             job = await self._claim(job)
         await self._notebook.do(store.end_purchase, id, json.dumps(job.document), self._notebook.now_ms())

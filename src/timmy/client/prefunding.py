@@ -6,13 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from timmy.client import answers, store
 from timmy.client.answers import Offer, Reply, SessionStatus
 from timmy.client.errors import InvoiceLapsed, NotKnownHere, NoWallet, ServerRefused, Unfinished
 from timmy.client.http import WORK_TIMEOUT_SECONDS, TimmyHttp
 from timmy.client.notebook import Notebook
-from timmy.client.spending import Spending
+from timmy.client.spending import Fate, Spending
 from timmy.clock import SECOND_MS
 from timmy.identity import macaroons
 from timmy.ids import new_id
@@ -87,7 +88,7 @@ class Prefunding:
                 await self._notebook.drop(id, refused.message)
             raise
 
-    async def _open(self, id: str, session_id: str | None, body: dict[str, int]) -> SessionStatus:
+    async def _open(self, id: str, session_id: str | None, body: dict[str, Any]) -> SessionStatus:
         if session_id is None:
             session_id = answers.text(await self._http.post("/api/sessions", body, key=id), "sessionId")
             await self._notebook.do(store.name_subject, id, session_id)
@@ -96,7 +97,12 @@ class Prefunding:
             await self._spending.pay(id, DEPOSIT, status.deposit)
             status = await self._until(session_id, lambda seen: seen.state != AWAITING)
         if status.macaroon is None:
-            await self._spending.seen_lapsed(status.deposit)
+            # However late a deposit arrives, it opens the session: ended here, the purchase would leave it to nobody.
+            if await self._spending.seen_lapsed(status.deposit):
+                raise Unfinished(
+                    f"The deposit of session {session_id} was not there in time, and may still arrive. Then the session opens: look again"
+                    " with resume()."
+                )
             await self._ended(id, status)
             raise InvoiceLapsed("The deposit was not paid in time, so there is no session. Nothing is owed; open another.")
         await self._spending.seen_paid(status.deposit)
@@ -104,17 +110,23 @@ class Prefunding:
         await self._ended(id, status)
         return status
 
-    async def _top_up(self, id: str, session_id: str, body: dict[str, int]) -> SessionStatus:
-        """The invoice is asked for with the purchase's name as key: after a crash it is the same one, paid or not."""
-        offer = answers.offer(await self._http.post(f"/api/sessions/{session_id}/topup", body, key=id))
+    async def _top_up(self, id: str, session_id: str, body: dict[str, Any]) -> SessionStatus:
+        """The invoice is asked for with the purchase's name as key, and written down before it is paid: taken up after a crash it is the
+        same one, also when the server has long forgotten the key and would make another."""
+        if "offer" not in body:
+            asked = {"amountSats": body["amountSats"]}
+            body = {**asked, "offer": await self._http.post(f"/api/sessions/{session_id}/topup", asked, key=id)}
+            answers.offer(body["offer"])  # or AnswerInvalid: nonsense is not kept
+            await self._notebook.do(store.keep_body, id, json.dumps(body))
+        offer = answers.offer(body["offer"])
         status = await self.status(session_id)
         if _waits(status, offer):
             await self._spending.pay(id, TOPUP, offer)
             status = await self._until(session_id, lambda seen: not _waits(seen, offer))
         if offer.expires_at_ms > self._notebook.now_ms():
             await self._spending.seen_paid(offer)  # it is gone from the session before its time, so it was paid
-        else:
-            await self._spending.seen_lapsed(offer)
+        elif await self._spending.seen_lapsed(offer) is Fate.OPEN:
+            raise Unfinished(f"The top-up of session {session_id} was not there in time, and may still arrive. Look again with resume().")
         await self._ended(id, status)
         return status
 
@@ -163,7 +175,8 @@ class Prefunding:
         while status.refund.state == "pending" and not status.refund.trouble and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
             status = await self.status(session_id)
-        await self._notebook.do(store.close_session, session_id, self._notebook.now_ms())
+        if status.refund.state != "pending":  # until then it can be closed again, to another place
+            await self._notebook.do(store.close_session, session_id, self._notebook.now_ms())
         return status
 
     async def _own_invoice(self, owed: Sats, session_id: str) -> dict[str, str]:

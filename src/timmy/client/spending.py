@@ -129,16 +129,19 @@ class Spending:
         else:
             await self.notebook.do(store.settle, offer.payment_hash, None, None)
 
-    async def seen_lapsed(self, offer: Offer) -> None:
-        """The server will not take it any more, and has not got it. Unless the wallet knows that it sent nothing, it stays counted."""
+    async def seen_lapsed(self, offer: Offer) -> Fate | None:
+        """The server has given up waiting for it, and has not got it yet. None: nothing of it can arrive any more, or nobody ever tried to
+        pay it. OPEN: it may still arrive, and stays counted. PAID: it has left the wallet for good, and the server will see that."""
         row = await self.notebook.do(store.find_payment, offer.payment_hash)
-        if row is None or row["state"] != "reserved":
-            return
+        if row is None or row["state"] == "failed":
+            return None
+        if row["state"] == "paid":
+            return Fate.PAID
         outcome = await self._ask(row)
         if isinstance(outcome, NeverSent | Failed):
             await self.notebook.do(store.release, offer.payment_hash)
-        elif isinstance(outcome, Succeeded):
-            await self._note(offer, outcome)
+            return None
+        return await self._note(offer, outcome) if isinstance(outcome, Succeeded) else Fate.OPEN
 
     async def _ask(self, row: store.Row) -> PaymentOutcome:
         """The wallet that it was begun with, if it is the one at hand."""

@@ -123,6 +123,11 @@ def name_subject(tx: sqlite3.Connection, id: str, subject: str) -> None:
     tx.execute("UPDATE purchases SET subject = :subject WHERE id = :id", {"id": id, "subject": subject})
 
 
+def keep_body(tx: sqlite3.Connection, id: str, body: str) -> None:
+    """What was asked, with what the server offered for it."""
+    tx.execute("UPDATE purchases SET body = :body WHERE id = :id", {"id": id, "body": body})
+
+
 def end_purchase(tx: sqlite3.Connection, id: str, outcome: str, now_ms: int) -> None:
     tx.execute(
         "UPDATE purchases SET state = 'ended', outcome = :outcome, ended_at_ms = COALESCE(ended_at_ms, :now_ms) WHERE id = :id",
