@@ -51,7 +51,11 @@ class Beginning:
     @property
     def caller(self) -> str:
         """Which key of a session this is: an answer is told again to whoever has paid for it, and not to the holders of its other keys."""
-        return hashlib.sha256(self.macaroon.signature).hexdigest()
+        return caller_of(self.macaroon)
+
+
+def caller_of(macaroon: Macaroon) -> str:
+    return hashlib.sha256(macaroon.signature).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ Outcome = Begun | Replayed | Refusal
 def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Outcome]:
     """Authorize, decide and reserve. A call that cannot be held is refused, and leaves nothing behind."""
     outcomes: list[Outcome | Permit] = list(permits(tx, [Brought(each.macaroon, each.use) for each in beginnings], terms.sessions))
-    repeated = _repeated(tx, [each for each in beginnings if each.wanted.is_retry])
-    keyed: dict[tuple[str, str], str] = {}  # the Idempotency-Keys of this group: its owner → the body's hash
+    repeated = _repeated(tx, [each for each in beginnings if each.wanted.is_retry and each.wanted.key is None])
+    keyed: dict[tuple[str, str, str], str] = {}  # the Idempotency-Keys of this group: its owner → the body's hash
     allowed = {id(each): permit for each, permit in zip(beginnings, outcomes, strict=True) if isinstance(permit, Permit)}
     purses = _Purses(tx, [(each, allowed[id(each)]) for each in beginnings if id(each) in allowed], terms)
     for place, (each, permit) in enumerate(zip(beginnings, outcomes, strict=True)):
@@ -105,9 +109,9 @@ def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Out
     return [outcome for outcome in outcomes if not isinstance(outcome, Permit)]
 
 
-def verb_of(session_id: str) -> str:
-    """An Idempotency-Key of one session says nothing about another's."""
-    return f"completions {session_id}"
+def verb_of(session_id: str, caller: str) -> str:
+    """An Idempotency-Key of one session says nothing about another's, nor about those of its other keys."""
+    return f"completions {session_id} {caller}"
 
 
 def _repeated(tx: Tx, retries: Sequence[Beginning]) -> dict[tuple[str, str], str]:
@@ -118,21 +122,20 @@ def _repeated(tx: Tx, retries: Sequence[Beginning]) -> dict[tuple[str, str], str
 
 
 def _earlier(
-    tx: Tx, each: Beginning, permit: Permit, repeated: Mapping[tuple[str, str], str], keyed: dict[tuple[str, str], str]
+    tx: Tx, each: Beginning, permit: Permit, repeated: Mapping[tuple[str, str], str], keyed: dict[tuple[str, str, str], str]
 ) -> Replayed | None:
-    """The call that this one repeats: by its Idempotency-Key, else because an SDK says so. One that failed does not
+    """The call that this one repeats: by its Idempotency-Key; where there is none, because an SDK says so. One that failed does not
     count: it cost nothing."""
-    if each.wanted.is_retry and (found := repeated.get((each.caller, each.wanted.body_sha256))):
-        return Replayed(found, permit)
     key = each.wanted.key
     if key is None:
-        return None
-    slot = (permit.session_id, key.key)
+        found = repeated.get((each.caller, each.wanted.body_sha256)) if each.wanted.is_retry else None
+        return Replayed(found, permit) if found else None
+    slot = (permit.session_id, each.caller, key.key)
     if slot in keyed:
         if keyed[slot] != key.body_sha256:
             raise idempotency.KeyReused("This Idempotency-Key came with another body a moment ago. Use a new key for a new request.")
         raise CompletionInProgress("The call with this Idempotency-Key has begun. Ask again in a moment.")
-    earlier = idempotency.subject_of(tx, verb_of(permit.session_id), key)
+    earlier = idempotency.subject_of(tx, verb_of(permit.session_id, each.caller), key)
     if earlier is None:
         keyed[slot] = key.body_sha256
         return None
@@ -205,7 +208,7 @@ def _write(tx: Tx, begun: Sequence[Begun]) -> None:
 
 
 def _bind(tx: Tx, each: Begun, key: idempotency.Key, at_ms: int) -> None:
-    verb, id = verb_of(each.permit.session_id), each.beginning.completion_id
+    verb, id = verb_of(each.permit.session_id, each.beginning.caller), each.beginning.completion_id
     bound = idempotency.bind(tx, verb, key, id, at_ms)
     if bound == id:
         return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from timmy.clock import Clock
 from timmy.completions import store
-from timmy.completions.begin import Beginning
+from timmy.completions.begin import Beginning, caller_of
 from timmy.completions.finish import completion_view
 from timmy.completions.protocol import CompletionView, KeyView, LimitView, LiveCompletion, ModelView, Use, Wanted
 from timmy.completions.refusals import CompletionNotFound, ModelNotFound, NotSupported, PromptTooLong
@@ -137,6 +137,8 @@ class Completions:
         row = store.find(tx, completion_id)
         if row is None or row["session_id"] != permit.session_id or (row["state"] == "ended" and row["output"] is None):
             return None
+        if row["caller"] != caller_of(brought.macaroon) and not _is_whole(brought.macaroon):
+            return None  # bought with another key of the session
         return completion_view(row)
 
     async def key(self, macaroon: Macaroon, use: Use) -> KeyView:
@@ -159,7 +161,7 @@ class Completions:
             per_request=permit.grant.per_request,
             expires_at_ms=(row["used_at_ms"] or row["created_at_ms"]) + terms.ttl_ms,
             trust_tier=permit.trust_tier,
-            is_whole=[caveat.decode() for caveat in brought.macaroon.caveats] == list(CAVEATS),
+            is_whole=_is_whole(brought.macaroon),
             session_id=permit.session_id,
         )
 
@@ -168,3 +170,8 @@ class Completions:
         if not isinstance(outcome, Permit):
             raise outcome
         return outcome
+
+
+def _is_whole(macaroon: Macaroon) -> bool:
+    """The session's own key, and not a narrowed one."""
+    return list(macaroon.caveats) == [caveat.encode() for caveat in CAVEATS]

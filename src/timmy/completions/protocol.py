@@ -131,8 +131,8 @@ class CompletionsDesk(Protocol):
         told again and not paid again.
 
         401 and 403 of the key; ModelNotFound (404), NotSupported, PromptTooLong, MaxCostTooLow (400); InsufficientBalance,
-        KeyLimitReached (402), SessionEnded, NotOpenYet, CompletionInProgress (409), KeyReused (422); ProviderDown, ProviderRefused: nothing
-        was charged."""
+        KeyLimitReached (402), SessionEnded, NotOpenYet, CompletionInProgress (409), CompletionForgotten (410), KeyReused (422);
+        ProviderDown, ProviderRefused: nothing was charged."""
         ...
 
     async def stream(self, macaroon: Macaroon, use: Use, wanted: Wanted) -> LiveCompletion | CompletionView:
@@ -141,7 +141,8 @@ class CompletionsDesk(Protocol):
         ...
 
     async def view(self, macaroon: Macaroon, use: Use, completion_id: str) -> CompletionView:
-        """CompletionNotFound (404), also for one of another session, and a day after its end."""
+        """CompletionNotFound (404), also for one of another session, for one that another key of the session has bought (unless this is the
+        whole key), and a day after its end."""
         ...
 
     async def key(self, macaroon: Macaroon, use: Use) -> KeyView: ...

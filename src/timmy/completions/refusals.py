@@ -10,6 +10,14 @@ class CompletionNotFound(NotFound):
     title = "There is no such completion"
 
 
+class CompletionForgotten(Refusal):
+    """What this one repeats was answered and charged long ago. Asking again will not bring it back."""
+
+    status = 410
+    code = "completion_forgotten"
+    title = "The answer is no longer kept"
+
+
 class ModelNotFound(NotFound):
     code = "model_not_found"
     title = "That model is not sold here"

@@ -16,7 +16,7 @@ from timmy.completions.finish import End, completion_view, died, end_all
 from timmy.completions.holding import Holding
 from timmy.completions.live import Live
 from timmy.completions.protocol import CompletionView, Ending
-from timmy.completions.refusals import CompletionInProgress
+from timmy.completions.refusals import CompletionForgotten, CompletionInProgress
 from timmy.completions.terms import Terms
 from timmy.db import Database, DatabaseDown, Row, Tx
 from timmy.errors import Outage
@@ -33,6 +33,7 @@ KEPT_MS = 24 * 3_600_000
 FINISH_AGAIN_SECONDS = (0.2, 1.0, 3.0)
 KEY_TRIES_MAX = 3
 AGAIN = "The call that this repeats is being worked on. Ask again in a moment."
+FORGOTTEN = "The call that this repeats was answered more than a day ago, and its answer is no longer kept. Ask with a new Idempotency-Key."
 
 log = structlog.get_logger("timmy.completions")
 
@@ -99,8 +100,10 @@ class Running:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             if self._calls:
-                with contextlib.suppress(DatabaseDown):  # the next beat may get through, long before anybody gives them up
+                try:
                     await self._db.write(store.hear, list(self._calls), self._clock.now_ms())
+                except Exception:  # whatever it is, the next beat may get through; without any, calls that live would be given up
+                    log.exception("completions.beat_failed")
 
     # one call --------------------------------------------------------------------------------------------
 
@@ -141,8 +144,10 @@ class Running:
                 return await asyncio.shield(running)
         row = await self._db.read(store.find, replayed.completion_id)
         assert row is not None, "a call is never deleted"
-        if row["state"] == "running" or row["output"] is None:
+        if row["state"] == "running" or row["ending"] == Ending.FAILED:  # one that failed makes room: asked again, it is a new call
             raise CompletionInProgress(AGAIN)
+        if row["output"] is None:
+            raise CompletionForgotten(FORGOTTEN)
         return completion_view(row)
 
     async def _extend(self, extension: Extension) -> Holding:
@@ -194,11 +199,20 @@ class Running:
         ended = 0
         for id in unheard:
             if id not in self._calls:
-                ended += await self._db.write(self._end_dead, id)
+                ended += await self._try_to_end(id)
         await self._db.write(store.forget_outputs, now_ms - KEPT_MS)
         if ended:
             self._bell.ring()
         return ended
+
+    async def _try_to_end(self, id: str) -> int:
+        try:
+            return await self._db.write(self._end_dead, id)
+        except DatabaseDown:
+            raise
+        except Exception:  # a Breach of its books is its own: what the others hold must be let go all the same
+            log.exception("completions.sweep_failed", completion=id)
+            return 0
 
     def _end_dead(self, tx: Tx, id: str) -> int:
         now_ms = self._clock.now_ms()

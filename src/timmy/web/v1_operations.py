@@ -37,6 +37,7 @@ CHAT_REFUSALS: tuple[type[TimmyError], ...] = (
     completions.MaxCostTooLow,
     completions.ModelNotFound,
     completions.CompletionInProgress,
+    completions.CompletionForgotten,
     sessions.InsufficientBalance,
     sessions.KeyLimitReached,
     refusals.IdempotencyKeyInvalid,
