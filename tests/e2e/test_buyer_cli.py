@@ -17,11 +17,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
+from timmy.client import AsyncTimmy, Notebook, store
 from timmy.client.errors import plain
 from timmy.demo.server import Server, start_server
 from timmy.identity import macaroons, nostr
 from timmy.lightning import bolt11
+from timmy.money import Sats
 
 QUESTION = "What is a satoshi?"
 END_WITHIN_SECONDS = 60
@@ -161,6 +164,40 @@ async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None
     os.close(again.master)
 
 
+async def test_what_cannot_be_gone_on_with_keeps_nothing_else_back(buyer: Buyer) -> None:
+    notebook = Notebook(buyer.home / "notebook.sqlite")
+    async with AsyncTimmy(buyer.server.url, notebook=notebook) as timmy:
+        await timmy._prefunding.begin("topup", Sats(100), "ses_nobody")
+        await timmy._buying.order(QUESTION)
+    code, out, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
+    assert code == 1
+    assert "satoshi" in out
+    assert "ses_nobody: " in err
+    code, _, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
+    assert (code, "Nothing was interrupted" in err) == (0, True)
+
+
+async def test_a_server_that_answers_nonsense_is_one_line_of_the_list(buyer: Buyer) -> None:
+    async def nonsense(_request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    anything = web.Application()
+    anything.router.add_get("/{path:.*}", nonsense)
+    runner = web.AppRunner(anything)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        notebook = Notebook(buyer.home / "notebook.sqlite")
+        port = runner.addresses[0][1]
+        await notebook.do(store.keep_session, "ses_there", f"http://127.0.0.1:{port}", "key", notebook.now_ms())
+        code, out, _ = await buyer.types("session", "list", "--all")
+    finally:
+        await runner.cleanup()
+    assert code == 0
+    assert re.search(r"ses_there +the server's answer makes no sense", out)
+
+
 async def test_a_limit_that_was_set_once_holds_for_every_ask(buyer: Buyer) -> None:
     assert (await buyer.types("limits", "--per-day", "12"))[0] == 0
     code, out, err = await buyer.types("ask", QUESTION, TIMMY_WALLET="dev")
@@ -186,7 +223,7 @@ async def test_a_session_lives_its_life(buyer: Buyer) -> None:
     assert code == 2
     assert "at least one limit" in err
     _, _, err = await buyer.types("session", "close", **wallet)
-    assert "sats came back" in err
+    assert re.search(r"Closed ses_\w+: \d+ sats came back", err)
     _, out, _ = await buyer.types("session", "list")
     assert re.search(r"ses_\w+ +closed", out)
 

@@ -168,3 +168,26 @@ async def test_the_command_says_what_holds_and_what_does_not(site: Site, noteboo
         path.write_text(raw)
         assert run.invoke(app, ["receipt", "verify", str(path)]).exit_code == 1, raw
     assert run.invoke(app, ["receipt", "verify", str(tmp_path / "nowhere")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"prices": ["ten sats"]},
+        {"prices": 3},
+        {"prices": [{"purpose": ["work"]}]},
+        {"prices": [{"purpose": "work", "usdPerMillionTokens": "one"}]},
+        {"prices": [{"purpose": "work"}], "tokens": ["many"]},
+        {"prices": [{"purpose": "work"}], "tokens": {"work": 5}},
+        {"state": 7},
+    ],
+)
+def test_a_signed_receipt_that_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, odd: dict[str, Any]) -> None:
+    told = {"type": receipts.TYPE, "version": receipts.FORMAT, "state": "complete", "payments": [], **odd}
+    signed = nostr.sign(b"\x05" * 32, created_at=1_700_000_000, kind=receipts.KIND, tags=[], content=json.dumps(told), aux=bytes(32))
+    event = {**{name: getattr(signed, name) for name in ("id", "pubkey", "created_at", "kind", "content", "sig")}, "tags": []}
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(event))
+    ended = CliRunner().invoke(app, ["receipt", "verify", str(path)], catch_exceptions=False)
+    assert ended.exit_code == 1
+    assert "It does not hold" in ended.stderr

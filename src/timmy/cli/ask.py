@@ -15,6 +15,7 @@ from timmy.client import Afresh, Answer, AsyncTimmy, Limits, Moved, Notebook, Pi
 from timmy.client.answers import Estimate, Job
 from timmy.client.buying import Event
 from timmy.client.errors import ServerRefused
+from timmy.errors import TimmyError
 from timmy.money import Msats, Sats
 
 ENDINGS = {
@@ -47,8 +48,7 @@ def ask(
         buyer.run(take(server, claim, refund_to))
         return
     if resume:
-        buyer.run(go_on(server, wallet, most, per_day))
-        return
+        raise typer.Exit(0 if buyer.run(go_on(server, wallet, most, per_day)) else 1)
     wanted = sys.stdin.read() if request == "-" else request
     if not wanted.strip():
         fail('Say what you want: timmy ask "What is a satoshi?"')
@@ -91,19 +91,31 @@ async def buy(server: str, wallet: str, request: str, most: int | None, per_day:
     return ended
 
 
-async def go_on(server: str, wallet: str, most: int | None, per_day: int | None) -> None:
+async def go_on(server: str, wallet: str, most: int | None, per_day: int | None) -> bool:
+    """With each, whatever the others meet. False: one cannot be gone on with, and it was said why."""
+    troubles: list[tuple[str, TimmyError]] = []
     async with await buyer.counter(server, wallet, most, per_day) as timmy:
         rows = await timmy.notebook.do(store.open_purchases, timmy.http.url)
         if not rows:
             tell("Nothing was interrupted here.")
         for row in rows:
-            if row["kind"] == "job":
-                ended = await follow(timmy.follow(row["id"]), quiet=False)
-                outcome(ended)
-                await offer_refund(timmy, ended.job, "")
-            else:
-                await timmy.follow_session(row["id"])
-                tell(f"The {row['kind']} of {row['subject'] or 'a new session'} is settled.", "green")
+            try:
+                await go_on_with(timmy, row)
+            except TimmyError as trouble:
+                troubles.append((row["subject"] or row["id"], trouble))
+    for name, met in troubles:
+        fail(f"{name}: {met.message}")
+    return not troubles
+
+
+async def go_on_with(timmy: AsyncTimmy, row: store.Row) -> None:
+    if row["kind"] == "job":
+        ended = await follow(timmy.follow(row["id"]), quiet=False)
+        outcome(ended)
+        await offer_refund(timmy, ended.job, "")
+    else:
+        await timmy.follow_session(row["id"])
+        tell(f"The {row['kind']} of {row['subject'] or 'a new session'} is settled.", "green")
 
 
 async def take(server: str, job_id: str, destination: str) -> None:

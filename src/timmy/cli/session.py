@@ -13,7 +13,7 @@ from timmy.cli.buyer import tell
 from timmy.cli.screen import as_json, fail, sats, table
 from timmy.client import Notebook, store
 from timmy.client.answers import SessionStatus
-from timmy.client.errors import ServerDown, ServerRefused
+from timmy.client.errors import AnswerInvalid, ServerDown, ServerRefused, plain
 from timmy.clock import SECOND_MS
 from timmy.money import Msats, Sats
 
@@ -122,10 +122,13 @@ def close(
 
     seen = buyer.run(call())
     if seen.refund.trouble:
-        fail(f"{seen.refund.owed.value} sats did not arrive: {seen.refund.trouble} Close it again, with another place.")
+        fail(
+            f"{seen.refund.owed.value} sats of {plain(seen.id)} did not arrive: {plain(seen.refund.trouble)} Close it again, with another"
+            f" place: timmy session close {plain(seen.id)} --to you@wallet.example"
+        )
         raise typer.Exit(1)
-    words = f"{seen.refund.paid.value} sats came back" if seen.refund.paid else f"{seen.refund.owed.value} sats are on their way"
-    tell(f"Closed: {words}." if seen.refund.paid or seen.refund.owed else "Closed: nothing was left in it.", "green")
+    words = f"{seen.refund.paid.value} sats came back" if not seen.refund.owed else f"{seen.refund.owed.value} sats are on their way"
+    tell(f"Closed {seen.id}: {words if seen.refund.paid or seen.refund.owed else 'nothing was left in it'}.", "green")
 
 
 @app.command()
@@ -178,7 +181,7 @@ async def _list(url: str | None) -> None:
             async with await buyer.counter(row["url"], "") as timmy:
                 seen = await (await timmy.session(row["id"])).status()
             rows.append((row["id"], state_of(seen), sats(seen.balance.value), moment(seen.expires_at_ms), row["url"]))
-        except (ServerDown, ServerRefused) as trouble:
+        except (AnswerInvalid, ServerDown, ServerRefused) as trouble:
             rows.append((row["id"], trouble.title.lower(), "?", "-", row["url"]))
     if not rows:
         tell("There is none yet: timmy session open 500")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from timmy.client import store
-from timmy.client.answers import text
 from timmy.client.errors import NotKnownHere, plain
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Notebook
@@ -113,8 +112,26 @@ def _content(signed: nostr.NostrEvent) -> Mapping[str, Any]:
     payments = told.get("payments")
     if not isinstance(payments, list) or not all(isinstance(each, dict) and isinstance(each.get("paymentHash"), str) for each in payments):
         raise ReceiptInvalid("Its payments cannot be read.")
-    text(told, "state")
+    if not isinstance(told.get("state"), str):
+        raise ReceiptInvalid("It does not say how the work ended.")
+    if not _prices_hold(told):
+        raise ReceiptInvalid("Its prices cannot be read.")
     return told
+
+
+def _prices_hold(told: Mapping[str, Any]) -> bool:
+    """Whoever signed it may have written anything: each price is an object that says what it is for, and so are the tokens that go with
+    them. Both may be left out."""
+    prices, tokens = told.get("prices") or [], told.get("tokens") or {}
+    if not isinstance(prices, list) or not isinstance(tokens, dict):
+        return False
+    return all(
+        isinstance(each, dict)
+        and isinstance(each.get("purpose"), str)
+        and isinstance(each.get("usdPerMillionTokens") or {}, dict)
+        and isinstance(tokens.get(each["purpose"]) or {}, dict)
+        for each in prices
+    )
 
 
 def _proves(preimage: object, payment_hash: str) -> bool:
