@@ -54,7 +54,7 @@ PG, LITE = "PostgreSQL", "SQLite"
 # pool is full; more processes than cores help nobody, but show what it costs.
 RIVALS = (DBOS, PROCRASTINATE)
 ENTRANTS = (
-    *(Entrant(OURS, PG, processes, callers) for processes, callers in ((1, 64), (1, 256), (1, 512), (2, 256), (4, 256))),
+    *(Entrant(OURS, PG, processes, callers) for processes, callers in ((1, 64), (1, 256), (1, 512), (2, 256), (2, 512), (4, 256))),
     *(Entrant(BARE, PG, 1, callers) for callers in (64, 256)),
     *(Entrant(rival, PG, processes, callers) for rival in RIVALS for processes, callers in ((1, 16), (1, 64), (2, 16))),
     *(Entrant(rival, PG, processes, 16, same_rows=True) for rival in RIVALS for processes in (1, 2)),
