@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from tests.contract.session_house import RATES, TERMS, Agent, House
@@ -19,6 +19,7 @@ from timmy.identity.macaroons import Macaroon, decode
 from timmy.ids import system_random
 from timmy.models import ProviderDown, Usage
 from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
+from timmy.models.thinking import Thinking
 from timmy.money import Msats
 from timmy.pricing import BtcOracle
 from timmy.sessions import SessionView
@@ -42,10 +43,14 @@ class Talker(Agent):
         self.breaks_at: int | None = None
         self.usage: Usage | None = None  # None: our own count
         self.finish = "stop"
+        self.thinks = Thinking.NEVER
         self.gates: asyncio.Semaphore | None = None
         self.said = 0  # pieces that were produced
         self.hung_up = asyncio.Event()
         self.chats: list[tuple[Chat, int]] = []
+
+    def thinking(self, model: str, options: Mapping[str, Any]) -> Thinking:
+        return self.thinks
 
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
         async for item in self.chat_stream(chat, model=model, max_output_tokens=max_output_tokens):

@@ -22,6 +22,7 @@ from timmy.identity.caveats import Budget
 from timmy.identity.macaroons import Macaroon
 from timmy.ledger import chart, commit_all
 from timmy.ledger.commit import hold_still
+from timmy.models.thinking import Thinking
 from timmy.money import Msats
 from timmy.pricing import Quote
 from timmy.sessions import Permit
@@ -36,7 +37,8 @@ RETRY_WITHIN_MS = 1_800_000  # an SDK waits ten minutes for an answer, and asks 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Somebody would have a call. `most_input` bounds its prompt, `input_tokens` is our own count of it; `cap` bounds its answer."""
+    """Somebody would have a call. `most_input` bounds its prompt, `input_tokens` is our own count of it; `cap` bounds its answer.
+    `thinking`: whether the model may think unseen."""
 
     completion_id: str
     macaroon: Macaroon
@@ -46,7 +48,14 @@ class Beginning:
     most_input: int
     input_tokens: int
     cap: int
+    thinking: Thinking
     at_ms: int
+
+    @property
+    def grows(self) -> bool:
+        """What is held grows with the answer. It cannot where some of the answer is not seen as it is made: then all of it is held from
+        the beginning, and the model is given no more than that."""
+        return self.wanted.stream and self.thinking is Thinking.NEVER
 
     @property
     def caller(self) -> str:
@@ -162,12 +171,12 @@ class _Purses:
         """As much as the first step needs, or what there is, if that is enough to answer at all; or a refusal and nothing."""
         check_open(self._sessions[permit.session_id], self._balances[permit.session_id], each.at_ms, self._terms)
         allowed = self._allowed(each, permit)
-        tokens = min(each.cap, STEP_TOKENS) if each.wanted.stream else each.cap
+        tokens = min(each.cap, STEP_TOKENS) if each.grows else each.cap
         held = min(each.quote.charge(each.most_input, tokens), allowed)
         for account in _spent(permit):
             self._left[account] -= held
         holding = Holding(each.completion_id, permit.session_id, (held,), len(permit.grant.budgets))
-        limit = min(each.cap, each.quote.output_tokens_within(allowed if each.wanted.stream else held, each.most_input))
+        limit = min(each.cap, each.quote.output_tokens_within(allowed if each.grows else held, each.most_input))
         return Begun(each, permit, holding, limit, self._balances[permit.session_id])
 
     def _allowed(self, each: Beginning, permit: Permit) -> Msats:

@@ -123,7 +123,8 @@ class Completions:
             output_tokens=min(cap, STEP_TOKENS),
         )
         id = new_id("chatcmpl", self._random_bytes).replace("_", "-")
-        return Beginning(id, macaroon, use, wanted, quote, most_input, input_tokens, cap, self._clock.now_ms())
+        thinking = self._provider.thinking(wanted.model, wanted.chat.options)
+        return Beginning(id, macaroon, use, wanted, quote, most_input, input_tokens, cap, thinking, self._clock.now_ms())
 
     async def view(self, macaroon: Macaroon, use: Use, completion_id: str) -> CompletionView:
         """See CompletionsDesk.view."""

@@ -24,6 +24,7 @@ from timmy.completions.terms import STEP_TOKENS, STEP_TOKENS_MAX
 from timmy.errors import Outage
 from timmy.models import ProviderDown, ProviderRefused, Usage
 from timmy.models.chat import ChatProvider, Piece, Reply, message_of
+from timmy.models.thinking import Thinking
 from timmy.models.usage import count_tokens
 from timmy.money import Msats
 from timmy.sessions.holding import NOTHING
@@ -112,6 +113,10 @@ class Live:
     async def leave(self) -> None:
         """See LiveCompletion.leave."""
         self._is_left = True
+        if self._begun.beginning.thinking is Thinking.UNSEEN and self._is_writing:
+            # Only the end says what was thought unseen, and it is held already. Hung up on now, it would have been thought for nothing.
+            self._all_taken.set()
+            return
         self.stop()
         if not self._ended.done():
             await asyncio.shield(self._ended)

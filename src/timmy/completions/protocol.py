@@ -79,7 +79,8 @@ class LiveCompletion(Protocol):
         ...
 
     async def leave(self) -> None:
-        """Nobody reads on: what was produced is charged and kept, and no more is produced. After the end: nothing."""
+        """Nobody reads on: what was produced is charged and kept, and no more is produced; but an answer that is thought about unseen goes
+        on to its end without its reader, as one in one piece does. After the end: nothing."""
         ...
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -27,6 +27,7 @@ from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
 from timmy.models.protocol import Completion, Delta, Finish, Prompt
 from timmy.models.retry import Retry
 from timmy.models.sse import Event
+from timmy.models.thinking import Thinking, thinking_of
 from timmy.models.upstream import BadStatus, Key, Timeouts, Upstream, error_names, loads, member
 from timmy.models.usage import Reported
 from timmy.models.writing import Answer
@@ -92,6 +93,10 @@ class Anthropic:
         async with aclosing(self._retry.stream(lambda: self._stream(body, read))) as items:
             async for item in items:
                 yield item
+
+    def thinking(self, model: str, options: Mapping[str, Any]) -> Thinking:
+        """See ChatProvider.thinking. `reasoning_effort` is left out of what is asked."""
+        return thinking_of(model)
 
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
         body = await self._retry.call(lambda: self._whole(chat_body(chat, model, max_output_tokens, stream=False)))

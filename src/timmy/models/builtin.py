@@ -21,9 +21,10 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from timmy.clock import Clock, SystemClock
 from timmy.models import skills, trouble
@@ -32,6 +33,7 @@ from timmy.models.evaluate import request_judged_by
 from timmy.models.protocol import Completion, Delta, Finish, Prompt, Usage
 from timmy.models.retry import Sleep
 from timmy.models.text import clean
+from timmy.models.thinking import Thinking
 from timmy.models.usage import count_prompt, count_tokens, pieces
 
 NOTICE = "(Stand-in demo agent: no language model.) "
@@ -73,6 +75,10 @@ class BuiltinAgent:
             await self._sleep(self._delta_seconds)
             yield Delta(text)
         yield completion
+
+    def thinking(self, model: str, options: Mapping[str, Any]) -> Thinking:
+        """See ChatProvider.thinking."""
+        return Thinking.NEVER
 
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
         for item in self._pieces(chat, model, max_output_tokens):

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from timmy.models.protocol import Provider, Usage
 from timmy.models.text import Pieces, clean
-from timmy.models.usage import TURN_TOKENS, Reported, count_tokens, sane_beside
+from timmy.models.thinking import Thinking
+from timmy.models.usage import HONEST_FACTOR, TURN_TOKENS, Reported, claimed_reasoning, count_tokens, sane_beside
 from timmy.models.writing import CHARS_PER_TOKEN_MAX, CHARS_SLACK
 
 IMAGE_TOKENS = 5_000  # the most that a picture is known to be, whatever its size: Anthropic's largest, and OpenAI's at high detail
@@ -104,12 +105,17 @@ class Reply:
     message: Mapping[str, Any]
     finish: str
     usage: Usage
+    thought_unseen: bool = False  # the provider counts more reasoning than it has shown
 
 
 class ChatProvider(Provider, Protocol):
     """A provider that can be talked to in OpenAI's form. Trouble is as in `Provider`."""
 
     skills: frozenset[Skill]
+
+    def thinking(self, model: str, options: Mapping[str, Any]) -> Thinking:
+        """What is known of it for a call with these options."""
+        ...
 
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply: ...
 
@@ -185,7 +191,9 @@ class Draft:
         self._content.end()
         usage = sane_beside(self.reported, self.estimated(), max_output_tokens=self._limit)
         finish = self.finish or "stop"
-        return Reply(self.message(), "tool_calls" if self._calls and finish == "stop" else finish, usage)
+        claimed = claimed_reasoning(self.reported)
+        unseen = claimed > 0 and claimed > count_tokens(self._reasoning.whole()) * HONEST_FACTOR
+        return Reply(self.message(), "tool_calls" if self._calls and finish == "stop" else finish, usage, unseen)
 
     def _call(self, given: object) -> Delta | None:
         """A part of a tool call: `index`, and the first time `id` and the function's name. What makes no sense is left out."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
@@ -23,6 +23,7 @@ from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
 from timmy.models.protocol import Completion, Delta, Finish, Prompt
 from timmy.models.retry import Retry
 from timmy.models.sse import Event
+from timmy.models.thinking import Thinking, thinking_of
 from timmy.models.upstream import BadStatus, Key, Timeouts, Upstream, error_names, loads, member
 from timmy.models.usage import Reported
 from timmy.models.writing import Answer
@@ -96,6 +97,7 @@ class OpenAICompatible:
         self._upstream = Upstream(base_url, session=session, timeouts=timeouts, clock=clock)
         self._retry = retry or Retry()
         self._dialects: dict[str, _Dialect] = {}
+        self._thinkers: set[str] = set()  # models that were seen to think unseen: few, since only those that are sold are asked
 
     async def complete(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> Completion:
         form = partial(_body, prompt, model, max_output_tokens)
@@ -112,20 +114,26 @@ class OpenAICompatible:
             async for item in items:
                 yield item
 
+    def thinking(self, model: str, options: Mapping[str, Any]) -> Thinking:
+        """See ChatProvider.thinking. A name may say nothing or lie: what a model was once seen to do is believed before it."""
+        if model in self._thinkers or options.get("reasoning_effort", "none") != "none":
+            return Thinking.UNSEEN
+        return thinking_of(model)
+
     async def chat(self, chat: Chat, *, model: str, max_output_tokens: int) -> Reply:
         form = partial(chat_body, chat, model, max_output_tokens)
         choice, usage = await self._retry.call(lambda: self._whole(model, form))
         draft = Draft(chat, model, max_output_tokens)
         read_choice(draft, choice, "message")
         draft.reported = usage
-        return draft.reply()
+        return self._learnt(model, draft.reply())
 
     async def chat_stream(self, chat: Chat, *, model: str, max_output_tokens: int) -> AsyncGenerator[Piece | Reply, None]:
         form = partial(chat_body, chat, model, max_output_tokens)
         read = lambda events: _drafted(Draft(chat, model, max_output_tokens), events)  # noqa: E731 - a reader for each attempt
         async with aclosing(self._retry.stream(lambda: self._stream(model, form, read))) as items:
             async for item in items:
-                yield item
+                yield self._learnt(model, item) if isinstance(item, Reply) else item
 
     async def check(self) -> None:
         """Asks for the list of models. A server that has none (404, 405) is there, and that is all it can tell."""
@@ -169,6 +177,11 @@ class OpenAICompatible:
                 return
             except BadStatus as bad:
                 dialect = _step_back(dialect, bad)
+
+    def _learnt(self, model: str, reply: Reply) -> Reply:
+        if reply.thought_unseen:
+            self._thinkers.add(model)
+        return reply
 
     def _remember(self, model: str, dialect: _Dialect) -> None:
         """What has worked: not what was only tried, since an error text can quote our own fields for quite another reason."""

@@ -79,7 +79,7 @@ def sane_beside(reported: Reported | None, ours: Usage, *, max_output_tokens: in
     """The same, where our own count has been made already."""
     if reported is None:
         return ours
-    thought = _whole(reported.reasoning) or 0
+    thought = claimed_reasoning(reported)
     seen = count_tokens(hidden)
     said_input, said_output = _whole(reported.input), _whole(reported.output)
     input_tokens = _believed(said_input, ours.input)
@@ -95,6 +95,11 @@ def sane_beside(reported: Reported | None, ours: Usage, *, max_output_tokens: in
         cached=cached if cached <= input_tokens else 0,
         estimated=doubted,
     )
+
+
+def claimed_reasoning(reported: Reported | None) -> int:
+    """How many tokens were thought, as the provider says; 0 where it does not say."""
+    return 0 if reported is None else _whole(reported.reasoning) or 0
 
 
 def _believed(said: int | None, ours: int, *, seen: int = 0, claimed: int = 0) -> int:
