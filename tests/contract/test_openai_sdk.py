@@ -337,6 +337,15 @@ def customer_of(shop: Shop) -> Any:
     return desk._customer
 
 
+@pytest.mark.parametrize("body", ["no JSON", '{"messages": 1}'])
+async def test_nothing_of_a_body_is_looked_at_before_the_credential_that_came_with_it(shop: Shop, body: str) -> None:
+    async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as http:
+        for key, status in (("", 402), ("Bearer none", 401), (f"L402 {shop.key}:{'0' * 64}", 401), (f"Bearer {shop.key}", 400)):
+            headers = {"Authorization": key} if key else {}
+            async with http.post(f"{shop.site.url}/v1/chat/completions", data=body, headers=headers) as refused:
+                assert refused.status == status, await refused.text()
+
+
 async def test_used_up_or_unpaid_is_402_with_a_fresh_offer(shop: Shop) -> None:
     long: Any = [{"role": "user", "content": "x" * 80_000}]
     async with shop.client() as client:

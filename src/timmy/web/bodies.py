@@ -41,9 +41,14 @@ async def read_object(request: Request, *, bytes_max: int) -> dict[str, object]:
 
 async def read_signed(request: Request, *, bytes_max: int) -> tuple[dict[str, object], bytes]:
     """The same, and the bytes as they came: a signature is of those, and not of what they mean."""
-    _check_type(request)
-    raw = await _read(request, bytes_max)
+    raw = await read_bytes(request, bytes_max=bytes_max)
     return parse_object(raw), raw
+
+
+async def read_bytes(request: Request, *, bytes_max: int) -> bytes:
+    """Only the bytes, for a route that looks at something else before it looks into them."""
+    _check_type(request)
+    return await _read(request, bytes_max)
 
 
 def _check_type(request: Request) -> None:

@@ -15,7 +15,7 @@ from timmy.completions.protocol import Use
 from timmy.completions.refusals import CompletionInProgress, CompletionNotFound, ModelNotFound
 from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded
 from timmy.web import v1_fields, v1_views
-from timmy.web.bodies import read_signed
+from timmy.web.bodies import parse_object, read_bytes
 from timmy.web.credentials import Credential, credential, paid_for, with_offer
 from timmy.web.house import WebHouse
 from timmy.web.render import PRIVATE, Json, private
@@ -55,13 +55,13 @@ class V1Routes:
 
     @offering
     async def chat(self, request: Request) -> Response | ASGIApp:
-        document, raw = await read_signed(request, bytes_max=self.house.settings.max_v1_body_bytes)
+        raw = await read_bytes(request, bytes_max=self.house.settings.max_v1_body_bytes)
         known = credential(request)
-        call = v1_fields.call(request, document, raw, principal="session")  # the session's, once it is known which
         if known is None:
             raise PaymentRequired("Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon.")
+        macaroon = known.macaroon  # before the body, which is work: parsed, checked, counted
+        call = v1_fields.call(request, parse_object(raw), raw, principal="session")  # the session's, once it is known which
         if not call.wanted.stream:
-            macaroon = known.macaroon
             view = await paid_for(self.house, known, lambda: self.desk.complete(macaroon, self._use(request), call.wanted))
             return private(v1_views.completion(view), headers=_costs(view))
         return await self._stream(request, known, call)
