@@ -11,6 +11,7 @@ from tests.contract.session_house import ALICE, RATES, TERMS
 
 from timmy.clock import ManualClock
 from timmy.completions import CompletionView, Ending
+from timmy.completions.begin import Replayed
 from timmy.completions.refusals import (
     CompletionInProgress,
     CompletionNotFound,
@@ -225,14 +226,22 @@ async def test_an_sdks_retry_is_told_the_answer_again_and_does_not_pay_again(hou
     assert await balance(house, session.id) == session.balance - first.charged - other.charged - narrowed.charged
 
 
-async def test_a_retry_of_a_call_that_runs_waits_for_its_end(house: Chatting) -> None:
+async def test_a_retry_of_a_call_that_runs_waits_for_its_end(house: Chatting, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, replay = asyncio.Event(), house.completions.running._replay
+
+    async def replaying(replayed: Replayed) -> CompletionView:
+        found.set()
+        return await replay(replayed)
+
+    monkeypatch.setattr(house.completions.running, "_replay", replaying)
     session = await house.opened()
     house.agent.gates = asyncio.Semaphore(0)
     first = asyncio.create_task(house.complete(session))
     while not house.agent.calls["chat"]:
         await asyncio.sleep(0)
     again = asyncio.create_task(house.complete(session, retry=True))
-    await asyncio.sleep(0.05)
+    await found.wait()
+    assert not first.done()
     for _ in TALK:
         house.agent.gates.release()
     assert (await first).id == (await again).id
