@@ -12,8 +12,9 @@ job that used what was estimated costs what was asked.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+
+import orjson
 
 from timmy.errors import Breach
 from timmy.money import MSATS_MAX, NANO_USD_MAX, Msats, NanoUsd, Sats
@@ -94,7 +95,7 @@ class Quote:
 
     def as_json(self) -> str:
         """All of it, exactly, to be kept beside the job. Amounts are whole numbers."""
-        return json.dumps(
+        return orjson.dumps(
             {
                 "format": FORMAT,
                 "model": self.model,
@@ -110,15 +111,14 @@ class Quote:
                 "output_tokens": self.estimated_output_tokens,
                 "cost_nano_usd": self.estimated_cost.value,
                 "price_sats": self.price.value,
-            },
-            separators=(",", ":"),
-        )
+            }
+        ).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Quote:
         """What `as_json` wrote. Members added by a later version are passed over; anything else that does not fit is a Breach."""
         try:
-            kept = json.loads(text)
+            kept = orjson.loads(text)
             if kept["format"] != FORMAT:
                 raise ValueError(f"format {kept['format']}")
             rate, btc = kept["rate"], kept["btc"]
