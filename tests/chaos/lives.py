@@ -250,7 +250,7 @@ async def _check(db: Database, world: World, view: JobView) -> None:
     broken = [check for check in await db.read(all_checks) if not check.holds]
     assert not broken, broken
     assert await db.read(task_store.waiting) == []
-    assert await db.read(lightning_store.obligations_open, 10) == []
+    assert await db.read(lightning_store.obligations_open, None, 10) == []
     assert await db.read(_reserved) == 0
     assert -await db.read(_balance, chart.LIGHTNING) == world.node - NODE_FLOAT.value, "the node and the books disagree"
     assert await db.read(_balance, chart.UNALLOCATED) == (STRAY.value if world.ending.stray else 0)

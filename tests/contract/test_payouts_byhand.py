@@ -19,6 +19,7 @@ from timmy.lightning.payouts import Leave, NothingOwed, PayoutInProgress, TooMan
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, HeldFor, Says
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Unknown
 from timmy.money import Msats, Sats
+from timmy.tasks import book
 
 __all__ = ["counter"]
 
@@ -98,6 +99,24 @@ async def test_the_operators_leave_does_not_lift_a_pause(counter: Counter) -> No
     counter.with_terms()
     await counter.work(seconds=120)
     assert (await counter.payout()).state == "sent"
+
+
+async def test_a_payout_that_was_laid_aside_leaves_when_it_may(counter: Counter) -> None:
+    counter.with_terms(per_hour_max=OWED, per_day_max=OWED)
+    for job in ("job_1", "job_2"):
+        await counter.owe(job)
+        await counter.claim(await counter.invoice(expiry_seconds=86_400), job)
+    await counter.work()
+    waiting = next(one for one in [await counter.payout("job_1"), await counter.payout("job_2")] if one.state == "planned")
+    counter.clock.advance(seconds=120)
+    (task,) = await counter.db.write(counter.worker._take, 1)
+    assert await counter.db.write(book.park, task, "a bug")
+    await counter.work(seconds=600)
+    assert await counter.tries() == 1
+    await counter.db.write(byhand.let_leave, waiting.id, WHY, None, counter.clock.now_ms())
+    await counter.work()
+    assert [(await counter.payout(job)).state for job in ("job_1", "job_2")] == ["sent", "sent"]
+    assert await counter.tries() == 2
 
 
 # paid by a way of their own ---------------------------------------------------------------------------
@@ -249,6 +268,19 @@ async def test_a_look_up_and_an_operator_that_prove_it_at_once_book_it_once(coun
     finally:
         payouts_module.sent = sent
     assert (await counter.payout()).state == "sent"
+
+
+async def test_whoever_waits_for_a_payout_hears_that_the_operator_proved_it(counter: Counter) -> None:
+    await counter.owe()
+    payout = await counter.claim(await counter.invoice())
+    preimage = await counter.db.read(preimage_of, payout.payment_hash)
+    heard: list[str] = []
+
+    def on_ended(_tx: Tx, ended: Payout, _at_ms: int) -> None:
+        heard.append(ended.id)
+
+    await counter.db.write(byhand.has_arrived, payout.id, preimage, Msats(0), WHY, counter.clock.now_ms(), on_ended)
+    assert heard == [payout.id]
 
 
 async def arrived(counter: Counter, payout: Payout, preimage: str) -> Payout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,26 @@ from pathlib import Path
 import pytest
 from tests.unit.test_cli import AT_MS, Run, ends_with, ledger_at, received, run
 
+from timmy import tasks
 from timmy.clock import SystemClock
 from timmy.db import Tx
+from timmy.jobs import store as jobs_store
+from timmy.jobs.flow import REFUND_ADDRESS
+from timmy.jobs.machine import REFUND_TO
 from timmy.ledger import Code, Move, chart, commit
-from timmy.lightning import invoices, payouts, store
-from timmy.lightning.invoices import Report
-from timmy.money import Sats
+from timmy.lightning import bolt11, invoices, payouts, store
+from timmy.lightning.invoices import Ask, Report
+from timmy.lightning.wallets.protocol import Network
+from timmy.money import Msats, Sats
+from timmy.sessions import store as sessions_store
 
 __all__ = ["ledger_at", "run"]
 
 HASH = "ab" * 32
+TERMS = payouts.Terms(
+    network=Network.REGTEST, caps_fees=True, enabled=True, fee_limit_bp=100, fee_limit_min=Sats(1), uncapped_max=Sats(400),
+    per_hour_max=Sats(2_000), per_day_max=Sats(3_000),
+)  # fmt: skip
 
 
 def stray(tx: Tx) -> None:
@@ -51,6 +62,53 @@ def test_it_does_not_guess_what_was_meant(run: Run, ledger_at: Callable[..., Non
     ledger_at(received(21_500))
     assert run("refunds", *words)[0] == 2
     assert json.loads(run("refunds", "list", "--json")[1])["payouts"] == []
+
+
+def test_a_claim_that_waits_already_gets_the_leave_and_one_that_has_arrived_says_so(
+    run: Run, ledger_at: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The customer was faster than the operator, with the same invoice."""
+    ledger_at(received(21_500))
+    invoice = invoice_of(tmp_path, Sats(21))
+    customers: list[payouts.Payout] = []
+
+    def claim(tx: Tx) -> None:
+        customers.append(
+            payouts.plan(
+                tx, id="pay_hers", obligation=chart.owed("job_1"), subject="job_1", invoice=bolt11.decode(invoice), destination="invoice",
+                terms=TERMS, at_ms=SystemClock().now_ms(),
+            )
+        )  # fmt: skip
+
+    ledger_at(claim)
+    assert customers[0].approved is None
+    found: list[payouts.Payout] = []
+    for fee in (3, 4):  # said again, it holds again
+        code, out, _ = run("refunds", "pay", "job_1", invoice, "--reason", "she wrote", "--fee-limit", str(fee))
+        assert (code, "pay_hers" in out) == (0, True)
+        ledger_at(lambda tx: found.extend(filter(None, [payouts.find(tx, "pay_hers")])))
+        assert (found[-1].approved, found[-1].fee_limit) == ("she wrote", Sats(fee).msats)
+    ledger_at(lambda tx: tasks.cross_off(tx, ["pay/pay_hers"]), lambda tx: payouts.book_sent(tx, found[0], Msats(0), None, AT_MS))
+    code, _, err = ends_with(["refunds", "pay", "job_1", invoice, "--reason", "again"], capsys, monkeypatch)
+    assert (code, "has ended: it was sent" in err) == (2, True)
+
+
+def test_after_a_refund_that_the_operator_proves_what_else_is_owed_goes_to_the_customers_address(
+    run: Run, ledger_at: Callable[..., None]
+) -> None:
+    preimage = b"\x07" * 32
+
+    def refund(tx: Tx) -> None:
+        payout("pay_1", "planned", AT_MS, payment_hash=hashlib.sha256(preimage).hexdigest(), destination=REFUND_ADDRESS)(tx)
+        of = {"id": "job_1", "state": "expired", "request": "Why?", "refund_to": "her@wallet.example", "pubkey": None}
+        jobs_store.insert(tx, [{**of, "eval_fee_msat": 10_000, "eval_invoice": "inv_1", "at_ms": AT_MS}])
+
+    ledger_at(refund, received(21_500))
+    assert run("refunds", "resolve", "pay_1", "--arrived", preimage.hex(), "--reason", "her wallet shows it")[0] == 0
+    waiting: list[str] = []
+    ledger_at(lambda tx: waiting.extend(row["kind"] for row in tasks.waiting(tx)))
+    assert REFUND_TO in waiting
+    assert run("ledger", "verify")[0] == 0
 
 
 def test_a_payout_that_does_not_exist_is_one_sentence(
@@ -91,6 +149,25 @@ def test_strays_are_listed_and_given_a_place(run: Run, ledger_at: Callable[..., 
     assert run("ledger", "verify")[0] == 0
 
 
+def test_a_stray_is_not_given_to_a_session_that_nobody_has_a_key_of(
+    run: Run, ledger_at: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sessions(tx: Tx) -> None:
+        for id in ("ses_never", "ses_open"):
+            of = {"id": id, "pubkey": None, "identifier": f"of {id}", "deposit_invoice": f"inv_{id}", "at_ms": AT_MS}
+            invoices.note_asks(tx, [Ask(f"inv_{id}", "session_deposit", id, chart.session(id), Sats(5).msats, AT_MS, 60_000)])
+            sessions_store.insert(tx, [of])
+        sessions_store.mark_opened(tx, [{"id": "ses_open", "at_ms": AT_MS}])
+
+    ledger_at(stray, sessions)
+    code, _, err = ends_with(["strays", "give", HASH, "ses_never", "--reason", "x"], capsys, monkeypatch)
+    assert (code, "timmy strays return" in err) == (2, True)
+    assert json.loads(run("strays", "--json")[1])["strays"][0]["state"] == "unallocated"
+    code, out, _ = run("strays", "give", HASH, "ses_open", "--reason", "she wrote")
+    assert (code, "owed to ses_open" in out) == (0, True)
+    assert run("ledger", "verify")[0] == 0
+
+
 def test_a_stray_goes_back_to_whom_it_belongs(run: Run, ledger_at: Callable[..., None], tmp_path: Path) -> None:
     ledger_at(stray)
     code, out, _ = run("strays", "return", HASH, invoice_of(tmp_path, Sats(70)), "--reason", "she wrote")
@@ -98,14 +175,17 @@ def test_a_stray_goes_back_to_whom_it_belongs(run: Run, ledger_at: Callable[...,
     assert run("ledger", "verify")[0] == 0
 
 
-def payout(id: str, state: str, at_ms: int, owed: str = "job_1") -> Callable[[Tx], object]:
+def payout(
+    id: str, state: str, at_ms: int, owed: str = "job_1", *, payment_hash: str = "", destination: str = "invoice"
+) -> Callable[[Tx], object]:
     """A payout of 5 sats, planned at `at_ms`, with its sats where they belong."""
 
     def write(tx: Tx) -> None:
         account = chart.owed(owed)
         commit(tx, at_ms, Move(f"in/{id}", chart.LIGHTNING, account, Sats(5).msats, Code.PAYMENT_RECEIVED))
         commit(tx, at_ms, Move(f"payout/{id}/planned", account, chart.in_flight(id), Sats(5).msats, Code.PAYOUT_PLANNED))
-        place = {"payment_hash": f"hash of {id}", "payment_request": "", "destination": "invoice", "place": None, "approved": None}
+        place = {"payment_hash": payment_hash or f"hash of {id}", "payment_request": "", "place": None, "approved": None}
+        place["destination"] = destination
         of = {"id": id, "obligation": account, "subject": owed, "amount_msat": 5_000, "fee_limit_msat": 10, "planned_at_ms": at_ms}
         assert store.insert_payout(tx, {**of, **place})
         if state == "planned":
@@ -147,6 +227,16 @@ def test_what_needs_the_operator_comes_first_however_much_has_arrived_since(run:
     text = run("refunds", "list")[1]
     assert text.index("do not get on by themselves") < text.index("pay_broke") < text.index("pay_5")
     assert "no route" in text
+
+
+def test_one_customers_refunds_are_found_behind_however_many_others(run: Run, ledger_at: Callable[..., None]) -> None:
+    ledger_at(
+        *(payout(f"pay_{n}", "failed", AT_MS + n, f"job_{n}") for n in range(4)),
+        payout("pay_z", "failed", AT_MS + 9, "job_z"),
+    )
+    shown = json.loads(run("refunds", "list", "--json", "--for", "job_z", "--limit", "1")[1])
+    assert shown["owed"] == [{"to": "job_z", "msat": 5_000}]
+    assert [(one["id"], one["needsYou"]) for one in shown["payouts"]] == [("pay_z", True)]
 
 
 def invoice_of(tmp_path: Path, amount: Sats) -> str:

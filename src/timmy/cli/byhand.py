@@ -12,6 +12,7 @@ from timmy.cli.books import open_books
 from timmy.cli.screen import fail, sats, say
 from timmy.clock import SystemClock
 from timmy.ids import new_id, system_random
+from timmy.jobs.flow import payout_ended
 from timmy.ledger import chart
 from timmy.lightning import Payout, byhand, payouts
 from timmy.lightning.lnurl import is_lightning_address
@@ -21,7 +22,7 @@ from timmy.settings import Settings
 
 PAYOUT_PREFIX = "pay_"
 REASON = typer.Option("--reason", help="Why: kept with it, for whoever looks at the books.", show_default=False)
-ID = typer.Argument(help="A payout (pay_…), or to whom it is owed (job_…, session_…), as timmy refunds list shows it.", show_default=False)
+ID = typer.Argument(help="A payout (pay_…), or to whom it is owed (job_…, ses_…), as timmy refunds list shows it.", show_default=False)
 
 
 def pay(
@@ -72,12 +73,23 @@ def resolve(
 
 async def plan(settings: Settings, subject: str, to: str, leave: Leave) -> Payout:
     async with build(settings, server=False, background=False) as app:
-        paying, owed = app.paying.with_leave(leave), chart.owed(subject)
-        if is_lightning_address(to):
-            return await paying.to_address(owed, subject, to, destination="lightning_address")
-        if to.lower().removeprefix("lightning:").startswith("lnurl"):
-            return await paying.to_address(owed, subject, to, destination="lnurl")
-        return await paying.to_invoice(owed, subject, to)
+        return await planned(app, subject, to, leave)
+
+
+async def planned(app: App, subject: str, to: str, leave: Leave) -> Payout:
+    """The customer may have been faster: a payout that is on its way there already gets the leave, and one that has ended says so."""
+    paying, owed = app.paying.with_leave(leave), chart.owed(subject)
+    before = await app.db.read(payouts.obligation, owed)
+    if is_lightning_address(to):
+        payout = await paying.to_address(owed, subject, to, destination="lightning_address")
+    elif to.lower().removeprefix("lightning:").startswith("lnurl"):
+        payout = await paying.to_address(owed, subject, to, destination="lnurl")
+    else:
+        payout = await paying.to_invoice(owed, subject, to)
+    known = [one.id for one in (before.live, before.last) if one is not None]
+    if payout.id in known or payout.approved is None:
+        payout = await app.db.write(byhand.let_leave, payout.id, leave.why, leave.fee_limit, app.clock.now_ms())
+    return payout
 
 
 async def let_leave(settings: Settings, payout_id: str, leave: Leave) -> Payout:
@@ -92,7 +104,7 @@ async def note_paid_outside(settings: Settings, subject: str, reason: str) -> Ms
 
 async def note_arrived(settings: Settings, payout_id: str, preimage: str, fee: Msats | None, reason: str) -> Payout:
     async with open_books(settings) as db:
-        return await db.write(byhand.has_arrived, payout_id, preimage, fee, reason, SystemClock().now_ms())
+        return await db.write(byhand.has_arrived, payout_id, preimage, fee, reason, SystemClock().now_ms(), payout_ended)
 
 
 async def give_back(settings: Settings, payout_id: str, reason: str) -> Payout:

@@ -17,6 +17,7 @@ from timmy.cli.screen import as_json, out, sats, say, table
 from timmy.clock import SECOND_MS, SystemClock, iso
 from timmy.db import Row, Tx
 from timmy.jobs.machine import REFUND_TO
+from timmy.ledger import chart
 from timmy.lightning import store
 from timmy.lightning.payouts import BREAKER, PAY
 from timmy.settings import Settings
@@ -132,13 +133,14 @@ async def look(settings: Settings, wanted: Wanted) -> Refunds:
     since_ms = SystemClock().now_ms() - SLOW_MS
 
     def all_of_it(tx: Tx) -> Refunds:
-        attention = store.payouts_for_attention(tx, since_ms, wanted.limit) if not wanted.kinds or Kind.ATTENTION in wanted.kinds else []
-        attention = [row for row in attention if wanted.subject in (None, row["subject"])]
+        attention: list[Row] = []
+        if not wanted.kinds or Kind.ATTENTION in wanted.kinds:
+            attention = store.payouts_for_attention(tx, since_ms, wanted.subject, wanted.limit)
         states = [STATES[kind] for kind in wanted.kinds if kind in STATES] if wanted.kinds else list(STATES.values())
         seen = {row["id"] for row in attention}
         others = [row for row in store.payouts_listed(tx, states, wanted.subject, wanted.limit) if row["id"] not in seen] if states else []
-        owed = store.obligations_open(tx, wanted.limit) if not wanted.kinds else []
-        owed = [row for row in owed if wanted.subject in (None, row["id"].removeprefix("owed/"))]
+        account = chart.owed(wanted.subject) if wanted.subject else None
+        owed = store.obligations_open(tx, account, wanted.limit) if not wanted.kinds else []
         return Refunds(owed, attention, others, store.breaker(tx, BREAKER))
 
     async with open_books(settings) as db:

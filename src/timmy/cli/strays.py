@@ -12,6 +12,7 @@ from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, fail, sats, say, table
 from timmy.clock import SystemClock, iso
 from timmy.db import Tx
+from timmy.errors import Refusal
 from timmy.jobs import store as jobs_store
 from timmy.lightning import Payout, strays
 from timmy.lightning.payouts import Leave
@@ -19,6 +20,13 @@ from timmy.lightning.strays import Stray
 from timmy.money import Msats
 from timmy.sessions import store as sessions_store
 from timmy.settings import Settings
+
+
+class NobodyCanClaim(Refusal):
+    status = 409
+    code = "nobody_can_claim"
+    title = "Nobody could claim it there"
+
 
 HASH = typer.Argument(metavar="HASH", help="The payment hash, as timmy strays lists it.", show_default=False)
 REASON = typer.Option("--reason", help="How you know: kept in the ledger.", show_default=False)
@@ -81,10 +89,19 @@ async def look(settings: Settings) -> list[Stray]:
 
 
 async def give_to(settings: Settings, payment_hash: str, subject: str, reason: str) -> Msats | None:
-    async with open_books(settings) as db:
-        if not await db.read(_is_known, subject):
+    def give_it(tx: Tx) -> Msats | None:
+        session = sessions_store.find_all(tx, [subject]).get(subject)
+        if session is None and jobs_store.find_all(tx, [subject])[0] is None:
             return None
-        return await db.write(strays.give, payment_hash, subject, reason, SystemClock().now_ms())
+        if session is not None and session["opened_at_ms"] is None:
+            raise NobodyCanClaim(
+                f"The session {subject} was never opened, so nobody has a key to claim with. Pay it back with timmy strays return"
+                f" {payment_hash} TO."
+            )
+        return strays.give(tx, payment_hash, subject, reason, SystemClock().now_ms())
+
+    async with open_books(settings) as db:
+        return await db.write(give_it)
 
 
 async def book_it(settings: Settings, payment_hash: str, reason: str) -> Msats:
@@ -96,10 +113,6 @@ async def pay_back(settings: Settings, payment_hash: str, to: str, reason: str) 
     async with open_books(settings) as db:
         subject = await db.write(strays.owe, payment_hash, SystemClock().now_ms())
     return await byhand.plan(settings, subject, to, Leave(reason))
-
-
-def _is_known(tx: Tx, subject: str) -> bool:
-    return jobs_store.find_all(tx, [subject])[0] is not None or subject in sessions_store.find_all(tx, [subject])
 
 
 def document(stray: Stray) -> dict[str, object]:

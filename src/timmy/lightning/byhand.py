@@ -14,7 +14,7 @@ from timmy.events import NewEvent
 from timmy.ledger import Code, Move, chart, commit
 from timmy.ledger.commit import hold_still
 from timmy.lightning import bolt11, payouts, store
-from timmy.lightning.payouts import PAY, NothingOwed, Payout, PayoutInProgress
+from timmy.lightning.payouts import PAY, NothingOwed, OnEnded, Payout, PayoutInProgress
 from timmy.lightning.wallets.protocol import Failed, NeverSent, PaymentOutcome
 from timmy.money import Msats
 from timmy.tasks import NewTask
@@ -48,11 +48,13 @@ class NoProof(Refusal):
 
 
 def let_leave(tx: Tx, payout_id: str, why: str, fee_limit: Msats | None, at_ms: int) -> Payout:
-    """A payout that waits at a limit may exceed it, and is tried at once. Raises NoSuchPayout, PayoutEnded."""
+    """A payout that waits at a limit, or was laid aside, may exceed the limits and is tried at once. Raises NoSuchPayout, PayoutEnded."""
     payout = _planned(tx, payout_id)
     if not store.approve(tx, payout.id, why, (fee_limit or payout.fee_limit).value):
         raise PayoutEnded(f"{payout_id} has ended a moment ago; timmy refunds list shows how.")
-    hasten(tx, NewTask(PAY, payout.id, at_ms))
+    task = NewTask(PAY, payout.id, at_ms)
+    if not tasks.unpark(tx, task.id, at_ms):
+        hasten(tx, task)
     return payout
 
 
@@ -77,14 +79,17 @@ def give_back(tx: Tx, seen: Payout, found: PaymentOutcome | None, why: str, at_m
     events.append(tx, at_ms, [NewEvent(seen.subject, "refund", {"state": "pending", "trouble": trouble})])
 
 
-def has_arrived(tx: Tx, payout_id: str, preimage: str, fee: Msats | None, why: str, at_ms: int) -> Payout:
-    """It arrived, and the operator has the proof that the wallet does not give. Raises NoProof, NoSuchPayout, PayoutEnded."""
+def has_arrived(
+    tx: Tx, payout_id: str, preimage: str, fee: Msats | None, why: str, at_ms: int, on_ended: OnEnded = payouts.tell_nobody
+) -> Payout:
+    """It arrived, and the operator has the proof that the wallet does not give; `on_ended` is told as of any other. Raises NoProof,
+    NoSuchPayout, PayoutEnded."""
     _cross_off(tx, payout_id)  # first: whoever has it in hand has written its outcome before this, or writes nothing
     payout = _planned(tx, payout_id)
     if not bolt11.fits(preimage, payout.payment_hash):
         raise NoProof("The preimage does not belong to this payment: its SHA-256 must be the payment hash of the customer's invoice.")
     store.approve(tx, payout.id, why, payout.fee_limit.value)
-    payouts.book_sent(tx, payout, fee, preimage, at_ms)
+    payouts.book_sent(tx, payout, fee, preimage, at_ms, on_ended)
     return payout
 
 

@@ -205,18 +205,20 @@ def out_since(tx: Tx, since_ms: int, *, besides: str) -> int:
     return total
 
 
-def payouts_for_attention(tx: Tx, since_ms: int, limit: int) -> list[Row]:
+def payouts_for_attention(tx: Tx, since_ms: int, subject: str | None, limit: int) -> list[Row]:
     """What does not get on by itself, the oldest first: on its way since before `since_ms`, laid aside, or failed with its sats owed."""
     return tx.all(
         """SELECT p.*, t.trouble AS waits_for, t.parked
              FROM payouts AS p
              LEFT JOIN tasks AS t ON t.id = 'pay/' || p.id
              LEFT JOIN accounts AS a ON a.id = p.obligation
-            WHERE (p.state = 'planned' AND (p.planned_at_ms < :since_ms OR t.parked = 1))
-               OR (p.state = 'failed' AND a.balance_msat - a.reserved_msat >= 1000
-                   AND NOT EXISTS (SELECT 1 FROM payouts AS q WHERE q.obligation = p.obligation AND q.planned_at_ms > p.planned_at_ms))
+            WHERE ((p.state = 'planned' AND (p.planned_at_ms < :since_ms OR t.parked = 1))
+                OR (p.state = 'failed' AND a.balance_msat - a.reserved_msat >= 1000
+                    AND NOT EXISTS (SELECT 1 FROM payouts AS q WHERE q.obligation = p.obligation AND q.planned_at_ms > p.planned_at_ms)))
+              AND p.subject = COALESCE(CAST(:subject AS TEXT), p.subject)
             ORDER BY p.planned_at_ms, p.id LIMIT :limit""",
         since_ms=since_ms,
+        subject=subject,
         limit=limit,
     )
 
@@ -235,9 +237,13 @@ def payouts_listed(tx: Tx, states: Sequence[str], subject: str | None, limit: in
     )
 
 
-def obligations_open(tx: Tx, limit: int) -> list[Row]:
+def obligations_open(tx: Tx, account: str | None, limit: int) -> list[Row]:
+    """All of them, or that of one account."""
     return tx.all(
-        "SELECT id, balance_msat FROM accounts WHERE id >= 'owed/' AND id < 'owed0' AND balance_msat > 0 ORDER BY id LIMIT :limit",
+        """SELECT id, balance_msat FROM accounts
+            WHERE id >= 'owed/' AND id < 'owed0' AND balance_msat > 0 AND id = COALESCE(CAST(:account AS TEXT), id)
+            ORDER BY id LIMIT :limit""",
+        account=account,
         limit=limit,
     )
 
