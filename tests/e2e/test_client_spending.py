@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -163,6 +165,27 @@ async def test_a_purchase_interrupted_before_paying_is_paid_once(site: Site, not
     assert isinstance(answer, Answer)
     assert answer.state == "complete"
     assert len(purse.paid) == 2
+
+
+async def test_whoever_is_stopped_while_the_outcome_is_written_down_keeps_nobody_waiting(site: Site, notebook: Notebook) -> None:
+    purse = CountingPurse(site.url)
+    purse.says = InFlight()
+    loop, threads, free = asyncio.get_running_loop(), ThreadPoolExecutor(max_workers=1), Event()
+    loop.set_default_executor(threads)  # it is what the notebook writes in
+
+    async def stopped() -> None:
+        threads.submit(free.wait)
+        loop.call_soon(free.set)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # what Ctrl-C does: it is felt when the outcome waits for its turn
+
+    purse.before = stopped
+    async with AsyncTimmy(site.url, purse=purse, notebook=notebook) as timmy:
+        given = await offered(timmy, site)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(timmy._spending.pay(*given))
+        assert await notebook.claim(given[2].payment_hash), "nobody is at it"
 
 
 async def test_two_who_resume_at_once_pay_once(site: Site, notebook: Notebook) -> None:

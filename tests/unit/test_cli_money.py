@@ -83,14 +83,14 @@ def test_a_claim_that_waits_already_gets_the_leave_and_one_that_has_arrived_says
     ledger_at(claim)
     assert customers[0].approved is None
     found: list[payouts.Payout] = []
-    for fee in (3, 4):  # said again, it holds again
-        code, out, _ = run("refunds", "pay", "job_1", invoice, "--reason", "she wrote", "--fee-limit", str(fee))
+    for most in (3, 4):  # said again, it holds again
+        code, out, _ = run("refunds", "pay", "job_1", invoice, "--reason", "she wrote", "--fee-limit", str(most))
         assert (code, "pay_hers" in out) == (0, True)
         ledger_at(lambda tx: found.extend(filter(None, [payouts.find(tx, "pay_hers")])))
-        assert (found[-1].approved, found[-1].fee_limit) == ("she wrote", Sats(fee).msats)
+        assert (found[-1].approved, found[-1].fee_limit) == ("she wrote", Sats(most).msats)
     ledger_at(lambda tx: tasks.cross_off(tx, ["pay/pay_hers"]), lambda tx: payouts.book_sent(tx, found[0], Msats(0), None, AT_MS))
-    code, _, err = ends_with(["refunds", "pay", "job_1", invoice, "--reason", "again"], capsys, monkeypatch)
-    assert (code, "has ended: it was sent" in err) == (2, True)
+    ended, _, err = ends_with(["refunds", "pay", "job_1", invoice, "--reason", "again"], capsys, monkeypatch)
+    assert (ended, "has ended: it was sent" in err) == (2, True)
 
 
 def test_after_a_refund_that_the_operator_proves_what_else_is_owed_goes_to_the_customers_address(

@@ -79,21 +79,22 @@ class Spending:
 
     async def _try(self, purse: Purse, offer: Offer) -> Fate:
         try:
-            purses.check(offer, purse.network, self.notebook.now_ms())
-            outcome = await purse.pay(offer.payment_request, amount=offer.amount.msats, fee_limit=self.fee_limit(offer.amount))
-        except WalletDown:
-            await self.notebook.do(store.release, offer.payment_hash)  # it says so only when nothing has left this machine
-            raise
-        except InvoiceNotAsOffered:
-            await self.notebook.do(store.release, offer.payment_hash)
-            raise
+            try:
+                purses.check(offer, purse.network, self.notebook.now_ms())
+                outcome = await purse.pay(offer.payment_request, amount=offer.amount.msats, fee_limit=self.fee_limit(offer.amount))
+            except (WalletDown, InvoiceNotAsOffered):
+                await self.notebook.do(store.release, offer.payment_hash)  # they come only when nothing has left this machine
+                raise
+            if isinstance(outcome, Failed):
+                outcome = await self._is_it_so(purse, offer, outcome)
+            return await self._note(offer, outcome)
+        except (WalletDown, InvoiceNotAsOffered, PaymentFailed):
+            raise  # given back already: somebody else may have reserved it since, and be at it
         except BaseException:
-            # Stopped in the middle of it, perhaps by the person: the reservation stays, only its place at the wallet is free again.
+            # Stopped in the middle of it, perhaps by the person, and be it while the outcome is written down: the reservation stays, only
+            # its place at the wallet is free again.
             await asyncio.shield(self.notebook.do(store.let_go, offer.payment_hash))
             raise
-        if isinstance(outcome, Failed):
-            outcome = await self._is_it_so(purse, offer, outcome)
-        return await self._note(offer, outcome)
 
     async def _is_it_so(self, purse: Purse, offer: Offer, failed: Failed) -> PaymentOutcome:
         """A wallet may also say no to a second try of what the first one has paid."""
