@@ -337,10 +337,10 @@ def customer_of(shop: Shop) -> Any:
     return desk._customer
 
 
-@pytest.mark.parametrize("body", ["no JSON", '{"messages": 1}'])
-async def test_nothing_of_a_body_is_looked_at_before_the_credential_that_came_with_it(shop: Shop, body: str) -> None:
+@pytest.mark.parametrize(("body", "unpaid"), [("no JSON", 400), ('{"messages": 1}', 400), (" " * 65_536 + '{"messages": 1}', 402)])
+async def test_a_credential_is_looked_at_before_the_body_and_without_one_only_a_short_body_is(shop: Shop, body: str, unpaid: int) -> None:
     async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as http:
-        for key, status in (("", 402), ("Bearer none", 401), (f"L402 {shop.key}:{'0' * 64}", 401), (f"Bearer {shop.key}", 400)):
+        for key, status in (("", unpaid), ("Bearer none", 401), (f"L402 {shop.key}:{'0' * 64}", 401), (f"Bearer {shop.key}", 400)):
             headers = {"Authorization": key} if key else {}
             async with http.post(f"{shop.site.url}/v1/chat/completions", data=body, headers=headers) as refused:
                 assert refused.status == status, await refused.text()

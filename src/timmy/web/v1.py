@@ -25,6 +25,7 @@ from timmy.web.v1_refusals import PaymentRequired
 from timmy.web.v1_stream import HEADERS, CompletionStream, until_first
 
 CAPABILITY = "chat"
+LOOKED_INTO_BYTES_MAX = 65_536  # of a body that came without a credential
 NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired)
 
 Route = Callable[["V1Routes", Request], Awaitable[Response | ASGIApp]]
@@ -58,6 +59,8 @@ class V1Routes:
         raw = await read_bytes(request, bytes_max=self.house.settings.max_v1_body_bytes)
         known = credential(request)
         if known is None:
+            if len(raw) <= LOOKED_INTO_BYTES_MAX:  # who is about to pay is told first what is wrong; more than that is work for nobody
+                v1_fields.call(request, parse_object(raw), raw, principal="session")
             raise PaymentRequired("Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon.")
         macaroon = known.macaroon  # before the body, which is work: parsed, checked, counted
         call = v1_fields.call(request, parse_object(raw), raw, principal="session")  # the session's, once it is known which
