@@ -13,7 +13,7 @@ from timmy.db import Tx
 from timmy.errors import Refusal
 from timmy.ledger import chart
 from timmy.ledger.commit import available
-from timmy.lightning import Payout, byhand, payouts
+from timmy.lightning import Payout, byhand, payouts, store
 from timmy.lightning.byhand import GIVE_BACK_AFTER_MS, MayStillArrive, NoProof, PayoutEnded
 from timmy.lightning.payouts import Leave, NothingOwed, PayoutInProgress, TooManyPayouts
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, HeldFor, Says
@@ -117,6 +117,21 @@ async def test_a_payout_that_was_laid_aside_leaves_when_it_may(counter: Counter)
     await counter.work()
     assert [(await counter.payout(job)).state for job in ("job_1", "job_2")] == ["sent", "sent"]
     assert await counter.tries() == 2
+
+
+async def test_what_needs_the_operator_is_found_for_one_customer_behind_all_others(counter: Counter) -> None:
+    counter.with_terms(enabled=False)
+    for job in ("job_1", "job_2", "job_3"):
+        await counter.owe(job)
+        await counter.claim(await counter.invoice(), job)
+        await counter.owe(job)  # and more is owed meanwhile
+    since_ms = counter.clock.now_ms() + 1
+    found = await counter.db.read(store.payouts_for_attention, since_ms, "job_3", 1)
+    assert [row["subject"] for row in found] == ["job_3"]
+    owed = await counter.db.read(store.obligations_open, chart.owed("job_3"), 1)
+    assert [row["id"] for row in owed] == [chart.owed("job_3")]
+    assert len(await counter.db.read(store.payouts_for_attention, since_ms, None, 9)) == 3
+    assert len(await counter.db.read(store.obligations_open, None, 9)) == 3
 
 
 # paid by a way of their own ---------------------------------------------------------------------------
