@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from timmy.clock import Clock
@@ -28,6 +29,7 @@ from timmy.money import Msats, Sats
 from timmy.sessions.protocol import SessionsDesk
 from timmy.settings import Secret
 from timmy.web.address import networks
+from timmy.web.building import BUILT
 from timmy.web.turnstile import Turnstile
 
 
@@ -188,6 +190,7 @@ class WebHouse:
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
     dev: DevDesk | None = None  # None: no development routes
+    built_pages: Path = BUILT  # where the landing page and the workshop lie; without them plain pages are served
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request
     stop: Callable[[], Awaitable[None]] = _nothing  # after the last one
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop: open streams end then

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from timmy.errors import TimmyError
-from timmy.web import reference, testkit
+from timmy.web import reference, site, testkit
 from timmy.web.house import WebHouse
 from timmy.web.operations import Endpoint, Operation, Sends
 from timmy.web.page import page
@@ -89,5 +89,5 @@ def operations(house: WebHouse, app: FastAPI) -> tuple[Operation, ...]:
             Sends(200, "A bash script.", media_type="text/x-shellscript"),
         ),
         readable("/api", "api", "The way in", "Leads to the interface's page.", routes.api, Sends(302, "To /api/docs.")),
-        readable("/", "home", "The front door", "A page that says what runs here.", routes.home, html),
+        *site.operations(house, routes.home),
     )

@@ -123,6 +123,16 @@ class HealthReport(Shape):
     standIns: list[str]
 
 
+class SiteFacts(Shape):
+    """What a page needs to know before it can offer anything."""
+
+    version: str
+    developmentRoutes: bool = Field(description="Invoices can be paid by HTTP here: this is a server for trying things out.")
+    requestCharsMax: int = Field(ge=1, description="MAX_REQUEST_CHARS")
+    sessionMinSats: int = Field(ge=1, description="SESSION_MIN_SATS")
+    sessionMaxSats: int = Field(ge=1, description="SESSION_MAX_SATS")
+
+
 class Paid(Shape):
     paid: bool
 
@@ -156,6 +166,7 @@ ALL: tuple[type[BaseModel], ...] = (
     JobCreated,
     Job,
     HealthReport,
+    SiteFacts,
     Paid,
     DevInvoice,
     HookHeard,
