@@ -110,7 +110,7 @@ class SiteRoutes:
 
     async def tower_with_a_slash(self, _request: Request) -> Response:
         # The page's links are relative, and would be wrong from here. So is this one, and right under any prefix.
-        return RedirectResponse("../tower", status_code=308)
+        return RedirectResponse("../tower", status_code=302)
 
     async def asset(self, request: Request) -> Response:
         found = self.files.get(f"assets/{request.path_params['name']}")
@@ -150,7 +150,7 @@ def operations(house: WebHouse, plain: Endpoint) -> tuple[Operation, ...]:
     return (
         readable("/", "home", "The landing page", "One way in, and what it costs. Plain where it was not built.", routes.home, html),
         readable("/tower", "tower", "The workshop", "Everything that this interface offers, for people.", routes.tower, html),
-        readable("/tower/", "towerWithASlash", "To the workshop", "Leads to /tower.", routes.tower_with_a_slash, Sends(308, "To /tower.")),
+        readable("/tower/", "towerWithASlash", "To the workshop", "Leads to /tower.", routes.tower_with_a_slash, Sends(302, "To /tower.")),
         Operation(
             method="GET",
             path="/assets/{name}",
