@@ -138,6 +138,9 @@ class Desk:
             if not self.readers:
                 self.nobody_reads.set()
 
+    async def so_far(self, job_id: str) -> str:
+        return "".join(item.text or "" for item in self.news[job_id] if item.kind == "progress")
+
     async def refund(self, job_id: str, destination: Destination, *, key: Key | None = None) -> JobView:
         job = await self.view(job_id)
         if job_id in self.paid_to:

@@ -117,6 +117,15 @@ class Jobs:
                     return
             await self._bell.wait(LOOK_EVERY_SECONDS)
 
+    async def so_far(self, job_id: str) -> str:
+        """See JobsDesk.so_far."""
+        pieces: list[str] = []
+        seq = 0
+        while news := await self._db.read(events.of_subject, job_id, seq):
+            seq = news[-1].seq
+            pieces += [event.body.get("text") or "" for event in news if event.kind == "progress"]
+        return "".join(pieces)
+
     async def refund(self, job_id: str, destination: Destination, *, key: Key | None = None) -> JobView:
         """See JobsDesk.refund."""
         view = await self._load(job_id)

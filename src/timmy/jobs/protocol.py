@@ -46,6 +46,10 @@ class JobsDesk(Protocol):
         """What has happened since `after_seq`, then what happens; ends when the job has ended and no payout is on its way."""
         ...
 
+    async def so_far(self, job_id: str) -> str:
+        """What of the answer has been written yet, while it is being written."""
+        ...
+
     async def refund(self, job_id: str, destination: Destination, *, key: Key | None = None) -> JobView:
         """Pay what is owed to `destination`, once. Refusals say what would work; the same destination again is the same answer."""
         ...

@@ -15,6 +15,7 @@ from timmy.web import (
     operations,
     pages,
     people,
+    plain,
     problems,
     receipts,
     session_operations,
@@ -65,6 +66,7 @@ def create_app(house: WebHouse) -> FastAPI:
         ),
         request_chars_max=house.settings.max_request_chars,
     )
+    app.router.routes.extend(plain.routes(house))
     app.add_middleware(Origins, house=house)
     app.add_middleware(Envelope, house=house)  # added last: outermost
     return app

@@ -48,7 +48,7 @@ async def read_signed(request: Request, *, bytes_max: int) -> tuple[dict[str, ob
 async def read_bytes(request: Request, *, bytes_max: int) -> bytes:
     """Only the bytes, for a route that looks at something else before it looks into them."""
     _check_type(request)
-    return await _read(request, bytes_max)
+    return await read_raw(request, bytes_max=bytes_max)
 
 
 def _check_type(request: Request) -> None:
@@ -60,8 +60,9 @@ def _check_type(request: Request) -> None:
         raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
-    """All of the body, or a refusal after at most `bytes_max` bytes: what a client announces is believed only when it is too much."""
+async def read_raw(request: Request, *, bytes_max: int) -> bytes:
+    """All of the body, of whatever type, or a refusal after at most `bytes_max` bytes: what a client announces is believed only when
+    it is too much."""
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > bytes_max):
         raise _too_large(bytes_max)

@@ -84,6 +84,10 @@ class HotRoute(Route):
         return match, {**child_scope, "route": self}
 
 
+class PageRoute(HotRoute):
+    """A page for people, which has no place in a document for programs."""
+
+
 def install(app: FastAPI, operations: Iterable[Operation], *, request_chars_max: int) -> None:
     """Routes for the operations, and a document that describes exactly these."""
     operations = tuple(operations)

@@ -38,7 +38,7 @@ class PageRoutes:
         return page("Timmy", front_door(testkit.base_url(request, self.house.settings.public_url), self.house.version), indexed=True)
 
     async def api(self, _request: Request) -> Response:
-        return RedirectResponse("/api/docs", status_code=302)
+        return RedirectResponse("/api/ui", status_code=302)
 
     async def testkit(self, request: Request) -> Response:
         script = testkit.script(testkit.base_url(request, self.house.settings.public_url))
@@ -57,7 +57,8 @@ def front_door(base_url: str, version: str) -> str:
         "No account, no card.</p>"
         f"<p>What runs here, version {escape(version)}, is the HTTP interface:</p><pre><code>{escape(ask)}</code></pre>"
         "<p>The answer holds an invoice. Pay it, then look at <code>/api/jobs/{jobId}</code>.</p>"
-        '<ul><li><a href="/api/docs">The interface, described</a></li>'
+        '<ul><li><a href="/api/ui">Ask here, by forms</a></li>'
+        '<li><a href="/api/docs">The interface, described</a></li>'
         '<li><a href="/api/healthz">How this server is</a></li>'
         f"<li>Test it from outside: <code>curl -s {base}/api/testkit | bash</code></li></ul>"
     )
@@ -88,6 +89,6 @@ def operations(house: WebHouse, app: FastAPI) -> tuple[Operation, ...]:
             routes.testkit,
             Sends(200, "A bash script.", media_type="text/x-shellscript"),
         ),
-        readable("/api", "api", "The way in", "Leads to the interface's page.", routes.api, Sends(302, "To /api/docs.")),
+        readable("/api", "api", "The way in", "Leads to the plain page, where people can buy.", routes.api, Sends(302, "To /api/ui.")),
         *site.operations(house, routes.home),
     )

@@ -68,6 +68,12 @@ class MacaroonWanted(Refusal):
     title = "This needs a session's macaroon"
 
 
+class NarrowedKey(Refusal):
+    status = 403
+    code = "narrowed_key"
+    title = "That is not the balance's own key"
+
+
 class AdminTokenWanted(Refusal):
     status = 401
     code = "admin_token_wanted"
@@ -93,6 +99,11 @@ class BodyTooSlow(Refusal):
     status = 408
     code = "body_too_slow"
     title = "The body did not arrive in time"
+
+
+class FormMalformed(Refusal):
+    code = "form_malformed"
+    title = "The form could not be read"
 
 
 class InvalidJson(Refusal):
