@@ -31,6 +31,8 @@ from timmy.sessions.protocol import (
     Key,
     Offer,
     Permit,
+    Prepaid,
+    Refunded,
     RefundState,
     RefundView,
     RequestCost,
@@ -126,6 +128,22 @@ class Gifts:
         return PoolStatus(Sats(9_000).msats, Sats(1_000).msats, Msats(0), {}, {}), DAILY
 
 
+class NoPrepaid:
+    """`PrepaidDesk` of a house in which nobody has ever paid in advance."""
+
+    async def find(self, payment_hash: str) -> Prepaid | None:
+        return None
+
+    async def open(self, session_id: str, return_invoice: str) -> None:
+        raise AssertionError("nothing can be found to be opened")
+
+    async def join(self, session_id: str, from_session_id: str) -> None:
+        raise AssertionError("nothing can be found to be joined")
+
+    async def close(self, session_id: str, by: str) -> Refunded:
+        raise AssertionError("nothing can be found to be closed")
+
+
 @dataclass
 class Till:
     """`SessionsDesk`, and the wallet that its invoices are paid with. A macaroon here is a word that nobody can guess."""
@@ -139,6 +157,7 @@ class Till:
     invoices: dict[str, tuple[str, Sats]] = field(default_factory=dict)  # payment hash → session, amount
     news: dict[str, list[SessionNews]] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    prepaid: NoPrepaid = field(default_factory=NoPrepaid)
 
     async def open(self, amount: Sats, *, pubkey: str | None = None, key: Key | None = None) -> SessionView:
         session_id = self._once("open", key, new_id("ses"))
@@ -163,7 +182,7 @@ class Till:
 
     async def offer(self, amount: Sats) -> Offer:
         view = await self.open(max(amount, Sats(100)))
-        return Offer(f"macaroon-of-{view.id}", view.deposit)
+        return Offer(f"macaroon-of-{view.id}", view.deposit, b"seal", 2_592_000)
 
     async def view(self, session_id: str) -> SessionView:
         if session_id not in self.sessions:

@@ -307,7 +307,7 @@ async def test_without_a_key_there_is_an_offer_and_paying_it_is_enough(shop: Sho
             assert asked.status == 402
             challenges = asked.headers.getall("WWW-Authenticate")
             error = (await asked.json())["error"]
-        assert [challenge.split()[0] for challenge in challenges] == ["LSAT", "L402"]
+        assert [challenge.split()[0] for challenge in challenges] == ["LSAT", "L402", "Payment", "Payment"]
         fields = dict(part.strip().split("=", 1) for part in challenges[1].removeprefix("L402 ").split(","))
         assert list(fields) == ["macaroon", "invoice", "version", "token"]
         macaroon, invoice = fields["macaroon"].strip('"'), fields["invoice"].strip('"')

@@ -35,7 +35,7 @@ from timmy.jobs.flow import payout_ended
 from timmy.jobs.work import quote_for
 from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
-from timmy.lightning.wallets.protocol import Wallet, WalletDown
+from timmy.lightning.wallets.protocol import PaysAmountless, Wallet, WalletDown
 from timmy.metrics import Metrics
 from timmy.models.chat import ChatProvider
 from timmy.pricing import BtcOracle, RateBook, fetch_with
@@ -253,6 +253,7 @@ def payout_terms(settings: Settings, wallet: Wallet) -> payouts.Terms:
     )
 
 
+        pays_amountless=isinstance(wallet, PaysAmountless) and wallet.pays_amountless,
 def job_rules(settings: Settings) -> Rules:
     daily = {
         Tier.NEW.value: settings.free_budget_new.msats,

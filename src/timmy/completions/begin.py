@@ -31,7 +31,9 @@ from timmy.sessions.begin import check_open, new_limits, over_limit, too_little
 from timmy.sessions.flow import balances
 from timmy.sessions.holding import purse_of
 from timmy.sessions.permits import Brought, permits
+from timmy.sessions.refusals import PaymentUsed
 
+ONE_CALL = "This payment has bought its call. What was not used of it is still its payer's; for another call, pay a new challenge."
 RETRY_WITHIN_MS = 1_800_000  # an SDK waits ten minutes for an answer, and asks three times
 
 
@@ -140,6 +142,8 @@ def _earlier(
         found = repeated.get((each.caller, each.wanted.body_sha256)) if each.wanted.is_retry else None
         return Replayed(found, permit) if found else None
     slot = (permit.session_id, each.caller, key.key)
+    if slot in keyed and each.wanted.once:
+        raise PaymentUsed(ONE_CALL)
     if slot in keyed:
         if keyed[slot] != key.body_sha256:
             raise idempotency.KeyReused("This Idempotency-Key came with another body a moment ago. Use a new key for a new request.")
@@ -152,6 +156,8 @@ def _earlier(
     if row is not None and row["ending"] == "failed":
         keyed[slot] = key.body_sha256
         return None  # `_write` gives the key to the new call
+    if each.wanted.once and not (each.wanted.is_retry and row is not None and row["body_sha256"] == each.wanted.body_sha256):
+        raise PaymentUsed(ONE_CALL)
     return Replayed(earlier, permit)
 
 

@@ -18,7 +18,7 @@ from timmy.ids import RandomBytes, new_id
 from timmy.ledger.commit import available_all
 from timmy.models.chat import ChatProvider, Skill
 from timmy.money import NANO_USD_MAX, Msats, NanoUsd
-from timmy.pricing import BtcOracle, RateBook, make_quote
+from timmy.pricing import BtcOracle, Quote, RateBook, make_quote
 from timmy.pricing.quote import WHOLE_BP
 from timmy.sessions import Permit
 from timmy.sessions import store as sessions_store
@@ -100,8 +100,21 @@ class Completions:
         """See CompletionsDesk.stream."""
         return await self.running.stream(self._priced(macaroon, use, wanted))
 
+    def most(self, wanted: Wanted) -> Msats:
+        """See CompletionsDesk.most."""
+        quote, most_input, _, cap = self._prices(wanted)
+        most = quote.charge(most_input, cap)
+        return most if wanted.max_cost is None else min(most, wanted.max_cost)
+
     def _priced(self, macaroon: Macaroon, use: Use, wanted: Wanted) -> Beginning:
         """The call with its prices frozen, and the most that its prompt can be."""
+        quote, most_input, input_tokens, cap = self._prices(wanted)
+        id = new_id("chatcmpl", self._random_bytes).replace("_", "-")
+        thinking = self._provider.thinking(wanted.model, wanted.chat.options)
+        return Beginning(id, macaroon, use, wanted, quote, most_input, input_tokens, cap, thinking, self._clock.now_ms())
+
+    def _prices(self, wanted: Wanted) -> tuple[Quote, int, int, int]:
+        """The quote, the most that the prompt can be, our own count of it, and the most that the answer can be, in tokens."""
         if wanted.model not in self._terms.models:
             raise ModelNotFound(f"{wanted.model} is not sold here. GET /v1/models says what is.", param="model")
         for skill in wanted.chat.needs - self._provider.skills:
@@ -122,9 +135,7 @@ class Completions:
             input_tokens=input_tokens,
             output_tokens=min(cap, STEP_TOKENS),
         )
-        id = new_id("chatcmpl", self._random_bytes).replace("_", "-")
-        thinking = self._provider.thinking(wanted.model, wanted.chat.options)
-        return Beginning(id, macaroon, use, wanted, quote, most_input, input_tokens, cap, thinking, self._clock.now_ms())
+        return quote, most_input, input_tokens, cap
 
     async def view(self, macaroon: Macaroon, use: Use, completion_id: str) -> CompletionView:
         """See CompletionsDesk.view."""

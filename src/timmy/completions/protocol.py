@@ -39,6 +39,7 @@ class Wanted:
     body_sha256: str
     is_retry: bool  # the caller's SDK says that it has asked this before
     key: Key | None
+    once: bool = False  # `key` is a payment that buys one call: it is told again only to who says that they repeat themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +148,7 @@ class CompletionsDesk(Protocol):
         ...
 
     async def key(self, macaroon: Macaroon, use: Use) -> KeyView: ...
+
+    def most(self, wanted: Wanted) -> Msats:
+        """The most that the call can come to: what a payment for nothing else must bring. Raises as `complete` does, but for money."""
+        ...

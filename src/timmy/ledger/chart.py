@@ -95,6 +95,7 @@ class Code(StrEnum):
     PAYOUT_RETURNED = "payout_returned"  # it failed for certain: `in_flight/…` → `owed/…`
     ROUTING_FEE = "routing_fee"  # what the network took for it: `routing_fees` → `lightning`
     SESSION_CHARGE = "session_charge"  # a request was answered from a balance: `session/…` → `revenue`
+    SESSION_JOINED = "session_joined"  # a deposit topped another session up: `session/…` → `session/…`
     POOL_SEED = "pool_seed"  # what the operator gave the pool at the start: `operator` → `pool`
     POOL_TOP_UP = "pool_top_up"  # what the operator gave the pool later: `operator` → `pool`
     GIFT = "gift"  # the pool paid for somebody's work: `pool` → `revenue`

@@ -299,10 +299,13 @@ def fits(preimage: str, payment_hash: str) -> bool:
     return hmac.compare_digest(found, payment_hash)
 
 
-def check_refund_invoice(invoice: Invoice, *, network: Network, amount: Msats, now_ms: int, margin_seconds: int) -> None:
+def check_refund_invoice(
+    invoice: Invoice, *, network: Network, amount: Msats, now_ms: int, margin_seconds: int, amountless: bool = False
+) -> None:
     """Refuse an invoice that must not be paid with what we owe (its terms are those of BOLT 11).
 
-    It must be for our network, live for at least `margin_seconds` more (a payment takes time), and ask for exactly `amount`.
+    It must be for our network, live for at least `margin_seconds` more (a payment takes time), and ask for exactly `amount`; with
+    `amountless` it may leave the amount to us.
     Raises InvoiceWrongNetwork, InvoiceExpired, InvoiceAmountless or InvoiceAmountMismatch (with `owedSats`), in this order.
     """
     owed = _in_words(amount)
@@ -314,6 +317,8 @@ def check_refund_invoice(invoice: Invoice, *, network: Network, amount: Msats, n
     if invoice.expired(now_ms + margin_seconds * SECOND_MS):
         raise InvoiceExpired(f"The invoice expires within {margin_seconds} seconds, too soon to pay it. Make a new one for {owed}.")
     owed_sats = amount.floor_sats().value
+    if invoice.amount is None and amountless:
+        return
     if invoice.amount is None:
         raise InvoiceAmountless(f"The invoice names no amount. Make one for exactly {owed}.", owedSats=owed_sats)
     if invoice.amount != amount:

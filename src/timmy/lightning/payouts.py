@@ -97,6 +97,7 @@ class Terms:
     per_hour_max: Sats
     per_day_max: Sats
     leave: Leave | None = None
+    pays_amountless: bool = False  # the wallet can pay an invoice that leaves the amount to the payer
 
     def fee_limit(self, amount: Msats) -> Msats:
         if self.leave is not None and self.leave.fee_limit is not None:
@@ -151,9 +152,10 @@ def plan(
     at_ms: int,
     key: Key | None = None,
     place: str | None = None,
+    amountless: bool = False,
 ) -> Payout:
     """Set what is owed aside for this invoice, and write down that it is to be paid. The same invoice again is the same payout, and so is
-    another invoice of the same `place` while the first is on its way.
+    another invoice of the same `place` while the first is on its way. `amountless`: it may leave the amount to us, if the wallet can.
 
     Raises the refusals of bolt11.check_refund_invoice, NothingOwed, PayoutInProgress, InvoiceUsed, InvoiceIsOurs, TooManyPayouts,
     KeyReused."""
@@ -175,7 +177,7 @@ def plan(
     amount = available(tx, obligation).floor_sats().msats
     if not amount:
         raise NothingOwed("The refund was paid already." if any(row["state"] == "sent" for row in earlier) else "Nothing is owed here.")
-    _check_terms(invoice, amount, terms, len(earlier), at_ms)
+    _check_terms(invoice, amount, terms, len(earlier), at_ms, amountless=amountless and terms.pays_amountless)
     payout = Payout(
         id, obligation, subject, invoice.payment_hash, invoice.payment_request, amount, terms.fee_limit(amount),
         destination, "planned", 0, None, 0, None, place, terms.leave.why if terms.leave else None,
@@ -214,8 +216,10 @@ def _bound(tx: Tx, key: Key | None, payout: Payout, at_ms: int) -> Payout:
     return payout
 
 
-def _check_terms(invoice: bolt11.Invoice, amount: Msats, terms: Terms, earlier: int, at_ms: int) -> None:
-    bolt11.check_refund_invoice(invoice, network=terms.network, amount=amount, now_ms=at_ms, margin_seconds=EXPIRY_MARGIN_SECONDS)
+def _check_terms(invoice: bolt11.Invoice, amount: Msats, terms: Terms, earlier: int, at_ms: int, *, amountless: bool) -> None:
+    bolt11.check_refund_invoice(
+        invoice, network=terms.network, amount=amount, now_ms=at_ms, margin_seconds=EXPIRY_MARGIN_SECONDS, amountless=amountless
+    )
     if terms.leave is not None:
         return
     if earlier >= PAYOUTS_PER_OBLIGATION_MAX:

@@ -49,6 +49,7 @@ class Closing:
     key: Key | None
     at_ms: int
     place: str | None = None
+    amountless: bool = False  # the invoice may leave the amount to us
 
 
 def topup_verb(session_id: str) -> str:
@@ -112,6 +113,7 @@ def close(tx: Tx, closing: Closing) -> Payout:
         at_ms=closing.at_ms,
         key=closing.key,
         place=closing.place,
+        amountless=closing.amountless,
     )
     if closes:
         events.append(tx, closing.at_ms, [*balance_news(tx, [id], "closed"), NewEvent(id, "state")])

@@ -28,6 +28,7 @@ from timmy.sessions.finish import request_view
 from timmy.sessions.flow import DEPOSIT, OPEN, TOPUP, Opening, balances
 from timmy.sessions.keys import RootKeys
 from timmy.sessions.permits import Brought, permits
+from timmy.sessions.prepaid import PrepaidSessions
 from timmy.sessions.protocol import (
     Destination,
     InvoiceView,
@@ -81,6 +82,7 @@ class Sessions:
         self._terms = terms
         self._payout_terms = payout_terms
         self.keys = RootKeys(db, clock, random_bytes, location=location)
+        self.prepaid = PrepaidSessions(db, clock, bell, random_bytes, self.keys, payout_terms)
         self._running = Running(db, clock, bell, Work(clock, random_bytes, provider, book, oracle, terms), terms)
         self._glances: set[asyncio.Task[None]] = set()
         self.handlers = self._running.handlers
@@ -119,10 +121,11 @@ class Sessions:
     async def offer(self, amount: Sats) -> Offer:
         """See SessionsDesk.offer."""
         view = await self.open(min(max(amount, self._terms.min_deposit), self._terms.max_deposit))
-        return Offer(await self._db.read(self._minted, view.id), view.deposit)
+        return await self._db.read(self._offered, view)
 
-    def _minted(self, tx: Tx, session_id: str) -> str:
-        return self.keys.minter(tx)(store.find_all(tx, [session_id])[session_id]["identifier"])
+    def _offered(self, tx: Tx, view: SessionView) -> Offer:
+        identifier = store.find_all(tx, [view.id])[view.id]["identifier"]
+        return Offer(self.keys.minter(tx)(identifier), view.deposit, self.keys.seals(tx, identifier)[0], self._terms.ttl_ms // SECOND_MS)
 
     async def view(self, session_id: str) -> SessionView:
         """See SessionsDesk.view."""

@@ -6,6 +6,7 @@ They are read with every use, not kept in memory: a key that one process retires
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable
 
 from timmy.clock import Clock
@@ -51,6 +52,11 @@ class RootKeys:
         """Identifier → a session's own key: the same each time, until the root key is another."""
         newest = bytes.fromhex(identity_store.root_keys(tx)[0]["secret"])
         return lambda identifier: mint(newest, bytes.fromhex(identifier), self._location, CAVEATS).encode()
+
+    @classmethod
+    def seals(cls, tx: Tx, identifier: str) -> tuple[bytes, ...]:
+        """Secrets of ours that belong to a session and that its own key does not tell: under the newest root key first."""
+        return tuple(hmac.digest(key, b"challenges of " + bytes.fromhex(identifier), hashlib.sha256) for key in cls.that_sign(tx))
 
     @staticmethod
     def that_sign(tx: Tx) -> list[bytes]:

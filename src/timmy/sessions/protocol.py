@@ -14,8 +14,9 @@ from timmy.money import Msats, NanoUsd, Sats
 from timmy.pricing import Quote
 
 __all__ = [
-    "Destination", "InvoiceView", "Key", "Offer", "Permit", "RefundState", "RefundView", "RequestCost", "RequestState", "RequestView",
-    "SessionNews", "SessionState", "SessionView", "SessionsDesk", "ToInvoice", "ToLightningAddress", "Use",
+    "Destination", "InvoiceView", "Key", "Offer", "Permit", "Prepaid", "PrepaidDesk", "RefundState", "RefundStatus", "RefundView",
+    "Refunded", "RequestCost", "RequestState", "RequestView", "SessionNews", "SessionState", "SessionView", "SessionsDesk", "ToInvoice",
+    "ToLightningAddress", "Use",
 ]  # fmt: skip
 
 
@@ -54,6 +55,34 @@ class Offer:
 
     macaroon: str = field(repr=False)
     invoice: InvoiceView
+    seal: bytes = field(repr=False)  # what a challenge for it is signed with
+    idle_seconds: int  # how long it may lie unused
+
+
+@dataclass(frozen=True, slots=True)
+class Prepaid:
+    """A session as whoever has paid its deposit finds it, by the payment's hash."""
+
+    session_id: str = field(repr=False)
+    macaroon: str = field(repr=False)  # the session's own
+    seals: tuple[bytes, ...] = field(repr=False)  # any of them may have signed its challenge
+    is_open: bool  # the preimage alone spends from it
+    is_closed: bool
+
+
+class RefundStatus(StrEnum):
+    """What became of the rest of a prepaid session, in the words of the `Payment` scheme, and one of ours."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # it did not arrive: it is owed, and can be claimed by closing the session with another invoice
+    SKIPPED = "skipped"  # nothing was left
+    PENDING = "pending"  # ours: on its way, and nobody can tell yet
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    amount: Sats
+    status: RefundStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +185,33 @@ class ToLightningAddress:
 Destination = ToInvoice | ToLightningAddress
 
 
+class PrepaidDesk(Protocol):
+    """Sessions that are spent from with a preimage alone: draft-lightning-session-00."""
+
+    async def find(self, payment_hash: str) -> Prepaid | None:
+        """The session whose deposit has this hash."""
+        ...
+
+    async def open(self, session_id: str, return_invoice: str) -> None:
+        """From now on the preimage of its deposit spends from it, and what is left goes to `return_invoice`. Asked again with the same
+        invoice: done. NotOpenYet (409): we have not seen the payment. ReturnInvoiceInvalid, PaymentUsed (402)."""
+        ...
+
+    async def join(self, session_id: str, from_session_id: str) -> None:
+        """The deposit of the second tops up the first, once. NotOpenYet (409), PrepaidClosed, PrepaidNotFound, PaymentUsed (402),
+        RequestsRunning (409)."""
+        ...
+
+    async def close(self, session_id: str, by: str) -> Refunded:
+        """End it and pay the rest to its return invoice, in one try; closed by the same challenge before: how that went. PrepaidClosed,
+        PrepaidNotFound (402), RequestsRunning (409)."""
+        ...
+
+
 class SessionsDesk(Protocol):
+    @property
+    def prepaid(self) -> PrepaidDesk: ...
+
     async def open(self, amount: Sats, *, pubkey: str | None = None, key: Key | None = None) -> SessionView:
         """A new session that waits for its deposit. `pubkey`: whose it is, proven before.
 

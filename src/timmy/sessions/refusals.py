@@ -78,3 +78,30 @@ class RequestsRunning(Refusal):
     status = 409
     code = "requests_running"
     title = "Requests of this session are being worked on"
+
+
+# of the `Payment` scheme's sessions
+
+
+class PaymentUsed(Refusal):
+    status = 402
+    code = "payment_used"
+    title = "That payment has been used"
+
+
+class PrepaidNotFound(Refusal):
+    status = 402
+    code = "payment_session_not_found"
+    title = "No session was opened with that payment"
+
+
+class PrepaidClosed(Refusal):
+    status = 402
+    code = "payment_session_closed"
+    title = "That session has been closed"
+
+
+class ReturnInvoiceInvalid(Refusal):
+    status = 402
+    code = "return_invoice_invalid"
+    title = "The return invoice is not usable"

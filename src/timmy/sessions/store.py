@@ -128,6 +128,33 @@ def end_requests(tx: Tx, rows: Sequence[Row]) -> int:
     )
 
 
+# spent from with a preimage alone -----------------------------------------------------------------------
+
+
+def insert_prepaid(tx: Tx, row: Row) -> bool:
+    """False: its deposit has a use already."""
+    return bool(
+        tx.run(
+            """INSERT INTO prepaid (session_id, return_invoice, joined_to, at_ms)
+               VALUES (:session_id, :return_invoice, :joined_to, :at_ms) ON CONFLICT DO NOTHING""",
+            **row,
+        )
+    )
+
+
+def find_prepaid(tx: Tx, session_id: str) -> Row | None:
+    return tx.one("SELECT * FROM prepaid WHERE session_id = :id", id=session_id)
+
+
+def close_prepaid(tx: Tx, session_id: str, by: str, refund_sats: int) -> None:
+    tx.run(
+        "UPDATE prepaid SET closed_by = :by, refund_sats = :refund_sats WHERE session_id = :id AND closed_by IS NULL",
+        id=session_id,
+        by=by,
+        refund_sats=refund_sats,
+    )
+
+
 # what must be none -----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -26,6 +26,8 @@ from timmy.money import Msats, Sats
 from timmy.sessions.protocol import Offer
 from timmy.sessions.refusals import NotOpenYet
 from timmy.web.house import WebHouse
+from timmy.web.payment_scheme import INTENTS, wanted_intents
+from timmy.web.payment_scheme import challenges as payment_challenges
 from timmy.web.v1_refusals import CredentialMalformed, PreimageWrong
 
 BEARER = "bearer "
@@ -104,8 +106,11 @@ async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitab
     return await act()
 
 
-async def with_offer(house: WebHouse, request: Request, refusal: Refusal) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line.
+async def with_offer(
+    house: WebHouse, request: Request, refusal: Refusal, intents: Sequence[str] = INTENTS
+) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line. Who
+    says by `Accept-Payment` that it wants the `Payment` scheme's gets these alone: there are clients that can read nothing else.
 
     RateLimited: this address had too many of them.
     """
@@ -113,7 +118,10 @@ async def with_offer(house: WebHouse, request: Request, refusal: Refusal) -> tup
     amount = Msats(needed).ceil_sats() if isinstance(needed, int) else Sats(0)
     with house.offers.passing(request):
         offer = await house.sessions.offer(amount)
-    return {"invoice": offer.invoice.payment_request, "amountSats": offer.invoice.amount.value, **_offered(offer)}, challenges(offer)
+    wanted = [intent for intent in wanted_intents(request) if intent in intents]
+    offered = payment_challenges(offer, house.settings.public_url, wanted or intents)
+    members = {"invoice": offer.invoice.payment_request, "amountSats": offer.invoice.amount.value, **_offered(offer)}
+    return members, offered if wanted else [*challenges(offer), *offered]
 
 
 def _offered(offer: Offer) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +19,8 @@ from timmy.web import v1_fields, v1_views
 from timmy.web.bodies import parse_object, read_bytes
 from timmy.web.credentials import Credential, credential, paid_for, with_offer
 from timmy.web.house import WebHouse
+from timmy.web.payment_refusals import PAYMENT_REFUSALS, PaymentMethodUnsupported
+from timmy.web.payments import Paid, paid, problem, receipted
 from timmy.web.render import PRIVATE, Json, private
 from timmy.web.v1_errors import OpenAIError
 from timmy.web.v1_fields import Call
@@ -26,21 +29,28 @@ from timmy.web.v1_stream import HEADERS, CompletionStream, until_first
 
 CAPABILITY = "chat"
 LOOKED_INTO_BYTES_MAX = 65_536  # of a body that came without a credential
-NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired)
+NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired, *PAYMENT_REFUSALS)
 
-Route = Callable[["V1Routes", Request], Awaitable[Response | ASGIApp]]
+Route = Callable[["V1Routes", Request, Paid | None], Awaitable[Response | ASGIApp]]
 
 
-def offering(route: Route) -> Route:
-    """Where the money is what is missing, the answer is 402 with a fresh offer, whatever the reason."""
+def offering(route: Route) -> Callable[[V1Routes, Request], Awaitable[Response | ASGIApp]]:
+    """Where the money is what is missing, the answer is 402 with a fresh offer, whatever the reason. What is paid by the `Payment` scheme
+    has its receipt."""
 
     @functools.wraps(route)
     async def offered(self: V1Routes, request: Request) -> Response | ASGIApp:
+        payment = None
         try:
-            return await route(self, request)
+            payment = await paid(self.house, request)
+            if payment is not None and payment.ended is not None:
+                return receipted(payment.ended, payment)
+            return receipted(await route(self, request, payment), payment)
         except NO_MONEY as refusal:
+            status = refusal.status if isinstance(refusal, PaymentMethodUnsupported) else PaymentRequired.status
             members, challenges = await with_offer(self.house, request, refusal)
-            answer = OpenAIError(refusal, status=PaymentRequired.status, more=members)
+            by_scheme = problem(request, refusal, status)
+            answer = OpenAIError(refusal, status=status, more=members, problem=by_scheme)
             for name, value in challenges:
                 answer.headers.append(name, value)
             return answer
@@ -55,24 +65,34 @@ class V1Routes:
         self.created = house.clock.now_ms() // SECOND_MS
 
     @offering
-    async def chat(self, request: Request) -> Response | ASGIApp:
+    async def chat(self, request: Request, payment: Paid | None) -> Response | ASGIApp:
         raw = await read_bytes(request, bytes_max=self.house.settings.max_v1_body_bytes)
-        known = credential(request)
+        known = payment.credential if payment else credential(request)
         if known is None:
-            if len(raw) <= LOOKED_INTO_BYTES_MAX:  # who is about to pay is told first what is wrong; more than that is work for nobody
-                v1_fields.call(request, parse_object(raw), raw, principal="session")
-            raise PaymentRequired("Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon.")
+            raise self._priced(request, raw)
         macaroon = known.macaroon  # before the body, which is work: parsed, checked, counted
         call = v1_fields.call(request, parse_object(raw), raw, principal="session")  # the session's, once it is known which
+        if payment is not None:
+            call = replace(call, wanted=payment.bought(call.wanted, request.headers.get("idempotency-key")))
         if not call.wanted.stream:
             view = await paid_for(self.house, known, lambda: self.desk.complete(macaroon, self._use(request), call.wanted))
             return private(v1_views.completion(view), headers=_costs(view))
-        return await self._stream(request, known, call)
+        return await self._stream(request, known, call, payment)
 
-    async def _stream(self, request: Request, known: Credential, call: Call) -> Response | ASGIApp:
+    def _priced(self, request: Request, raw: bytes) -> PaymentRequired:
+        """Who is about to pay is told first what is wrong, and asked for what the call may come to; for a body that is larger than most,
+        that would be work for nobody."""
+        why = "Pay the invoice and send `Authorization: L402 <macaroon>:<preimage>`, or bring a session's macaroon."
+        if len(raw) > LOOKED_INTO_BYTES_MAX:
+            return PaymentRequired(why)
+        call = v1_fields.call(request, parse_object(raw), raw, principal="session")
+        return PaymentRequired(why, neededMsat=self.desk.most(call.wanted).value)
+
+    async def _stream(self, request: Request, known: Credential, call: Call, payment: Paid | None) -> Response | ASGIApp:
         macaroon = known.macaroon
         live = await paid_for(self.house, known, lambda: self.desk.stream(macaroon, self._use(request), call.wanted))
-        chunks = v1_views.Chunks(live, include_usage=call.include_usage)
+        spent = functools.partial(payment.spent, at_ms=self.house.clock.now_ms()) if payment else None
+        chunks = v1_views.Chunks(live, include_usage=call.include_usage, spent=spent)
         if isinstance(live, CompletionView):
             return Response(chunks.whole(live), headers={**HEADERS, **_costs(live)})
         try:
@@ -85,8 +105,9 @@ class V1Routes:
             return Response(status_code=499)  # read by nobody; for the log and the metrics
         return CompletionStream(live, first, chunks, {"X-Completion-Id": live.id})
 
-    async def show(self, request: Request) -> Response:
-        known = self._known(request)
+    @offering
+    async def show(self, request: Request, payment: Paid | None) -> Response:
+        known = self._known(request, payment)
         id = request.path_params["completionId"]
         if not (isinstance(id, str) and id.isascii() and id.isprintable() and len(id) <= 64):
             raise CompletionNotFound("There is no completion with this id.")
@@ -106,12 +127,12 @@ class V1Routes:
         raise ModelNotFound("That model is not sold here. GET /v1/models says what is.", param="model")
 
     @offering
-    async def key(self, request: Request) -> Response:
-        known = self._known(request)
+    async def key(self, request: Request, payment: Paid | None) -> Response:
+        known = self._known(request, payment)
         return private(v1_views.key(await paid_for(self.house, known, lambda: self.desk.key(known.macaroon, self._use(request)))))
 
-    def _known(self, request: Request) -> Credential:
-        known = credential(request)
+    def _known(self, request: Request, payment: Paid | None) -> Credential:
+        known = payment.credential if payment else credential(request)
         if known is None:
             raise PaymentRequired("Send `Authorization: Bearer` with a session's macaroon.")
         return known

@@ -39,10 +39,18 @@ class OpenAIError(Response):
         *,
         status: int | None = None,
         more: Mapping[str, object] | None = None,
+        problem: Mapping[str, object] | None = None,
     ) -> None:
-        """`status`: another than the error's own. `more` goes into `metadata`."""
+        """`status`: another than the error's own. `more` goes into `metadata`. `problem`: the members of RFC 9457, for a client that reads
+        these; they stand beside `error`."""
         status = status or error.status
-        super().__init__(to_json(body(error, status, more or {})), status, {**_headers(error), **(headers or {})})
+        told = body(error, status, more or {})
+        super().__init__(
+            to_json({**problem, **told} if problem else told),
+            status,
+            {**_headers(error), **(headers or {})},
+            "application/problem+json" if problem else None,
+        )
 
 
 def body(error: TimmyError, status: int = 0, more: Mapping[str, object] | None = None) -> dict[str, object]:

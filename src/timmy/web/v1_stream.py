@@ -38,13 +38,14 @@ class CompletionStream:
         self._live = live
         self._batch = first
         self._chunks = chunks
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in {**HEADERS, **headers}.items()]
+        self.headers = {**HEADERS, **headers}
         self._pending: asyncio.Task[Sequence[Piece]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(until_gone(receive))
         try:
-            await send_message(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
+            headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+            await send_message(send, {"type": "http.response.start", "status": 200, "headers": headers})
             await self._tell(send, gone)
         except (TimeoutError, OSError):
             return  # the reader takes nothing any more, or has hung up while we were writing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -63,12 +64,16 @@ def ending(view: CompletionView) -> Document:
 class Chunks:
     """The chunks of one stream. What they have in common is made once."""
 
-    def __init__(self, of: LiveCompletion | CompletionView, *, include_usage: bool) -> None:
+    def __init__(
+        self, of: LiveCompletion | CompletionView, *, include_usage: bool, spent: Callable[[CompletionView], bytes] | None = None
+    ) -> None:
+        """`spent`: an event that its payment has before the end."""
         head = {"id": of.id, "object": "chat.completion.chunk", "created": of.started_at_ms // SECOND_MS, "model": of.model}
         self._head = b"data: " + orjson.dumps(head)[:-1]
         self._before = self._head + b',"choices":[{"index":0,"delta":'
         self._after = b',"logprobs":null,"finish_reason":null}]' + (b',"usage":null}\n\n' if include_usage else b"}\n\n")
         self._include_usage = include_usage
+        self._spent = spent
 
     def first(self) -> bytes:
         return self.delta({"role": "assistant", "content": ""})
@@ -83,7 +88,7 @@ class Chunks:
         out = self._with({**members, "usage": None} if self._include_usage else members)
         if self._include_usage:
             out += self._with({"choices": [], "usage": usage(view)})
-        return out + DONE
+        return out + (self._spent(view) if self._spent is not None else b"") + DONE
 
     def trouble(self, error: TimmyError) -> bytes:
         """In the middle there is no status any more. The SDKs raise what stands in `error`."""

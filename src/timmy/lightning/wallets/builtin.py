@@ -121,6 +121,7 @@ class BuiltinWallet:
     name: str = "builtin"
     network: Network = Network.REGTEST
     caps_fees: bool = True
+    pays_amountless: bool = True
 
     def __init__(
         self,

@@ -137,3 +137,10 @@ class PaysItself(Protocol):
     async def pay_own_invoice(self, payment_hash: str) -> bool:
         """True: paid now or before. False: no such invoice."""
         ...
+
+
+@runtime_checkable
+class PaysAmountless(Protocol):
+    """Optional: `pay_invoice` can pay an invoice that leaves the amount to the payer."""
+
+    pays_amountless: bool
