@@ -250,10 +250,10 @@ def payout_terms(settings: Settings, wallet: Wallet) -> payouts.Terms:
         uncapped_max=settings.payout_max_uncapped,
         per_hour_max=settings.payouts_max_per_hour,
         per_day_max=settings.payouts_max_per_day,
+        pays_amountless=isinstance(wallet, PaysAmountless) and wallet.pays_amountless,
     )
 
 
-        pays_amountless=isinstance(wallet, PaysAmountless) and wallet.pays_amountless,
 def job_rules(settings: Settings) -> Rules:
     daily = {
         Tier.NEW.value: settings.free_budget_new.msats,
