@@ -12,7 +12,7 @@ from functools import partial
 
 import aiohttp
 import structlog
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose
@@ -74,7 +74,7 @@ class App:
     money_worker: Worker
     vitals: Vitals
     house: WebHouse
-    web: FastAPI
+    web: ASGIApp
     cautions: tuple[str, ...]  # for the operator, at the start
 
     async def run_due(self) -> int:

@@ -7,7 +7,7 @@ the decisions can be made in memory, each from what those before it have left; a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from timmy import idempotency
@@ -20,8 +20,7 @@ from timmy.db import Row, Tx
 from timmy.errors import Breach, Refusal
 from timmy.identity.caveats import Budget
 from timmy.identity.macaroons import Macaroon
-from timmy.ledger import chart, commit_all
-from timmy.ledger.commit import hold_still
+from timmy.ledger import Still, chart, commit_all
 from timmy.models.thinking import Thinking
 from timmy.money import Msats
 from timmy.pricing import Quote
@@ -34,6 +33,7 @@ from timmy.sessions.permits import Brought, permits
 from timmy.sessions.refusals import PaymentUsed
 
 ONE_CALL = "This payment has bought its call. What was not used of it is still its payer's; for another call, pay a new challenge."
+USED_WITHIN_MS = 60_000
 RETRY_WITHIN_MS = 1_800_000  # an SDK waits ten minutes for an answer, and asks three times
 
 
@@ -116,7 +116,7 @@ def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Out
             outcomes[place] = earlier or purses.take(each, permit)
         except Refusal as refusal:
             outcomes[place] = refusal
-    _write(tx, [outcome for outcome in outcomes if isinstance(outcome, Begun)])
+    _write(tx, [outcome for outcome in outcomes if isinstance(outcome, Begun)], purses)
     return [outcome for outcome in outcomes if not isinstance(outcome, Permit)]
 
 
@@ -168,10 +168,17 @@ class _Purses:
         self._terms = terms.sessions
         budgets = [budget for _, permit in calls for budget in permit.grant.budgets]
         ids = {permit.session_id for _, permit in calls}
-        self._left = hold_still(tx, {account for _, permit in calls for account in accounts_of(permit.session_id, permit.grant.budgets)})
+        self.still = Still()
+        self._left = self.still.hold(
+            tx, {account for _, permit in calls for account in accounts_of(permit.session_id, permit.grant.budgets)}
+        )
         self._left |= new_limits(tx, budgets)
         self._sessions = sessions_store.find_all(tx, ids) if ids else {}
-        self._balances = {id: Msats(balance) for id, (balance, _) in balances(tx, ids).items()} if ids else {}
+        self._balances = {id: Msats(balance) for id, (balance, _) in balances(tx, ids, self.still).items()} if ids else {}
+
+    def used(self, session_ids: Collection[str], at_ms: int) -> list[str]:
+        """Whose use is worth writing down: those that have been heard of within the minute live as long without it, less that minute."""
+        return sorted(id for id in session_ids if self._sessions[id]["used_at_ms"] < at_ms - USED_WITHIN_MS)
 
     def take(self, each: Beginning, permit: Permit) -> Begun:
         """As much as the first step needs, or what there is, if that is enough to answer at all; or a refusal and nothing."""
@@ -206,12 +213,14 @@ def _spent(permit: Permit) -> list[str]:
     return [chart.session(permit.session_id), *{purse_of(budget) for budget in permit.grant.budgets}]
 
 
-def _write(tx: Tx, begun: Sequence[Begun]) -> None:
+def _write(tx: Tx, begun: Sequence[Begun], purses: _Purses) -> None:
     if not begun:
         return
     at_ms = begun[0].beginning.at_ms
     units = [tuple(each.holding.first(each.permit.grant.budgets)) for each in begun]
-    for refusal in commit_all(tx, at_ms, units):
+    # A caveat's purse is filled once for ever: that has to be looked for. A reservation has the name of a call that begins now.
+    fresh = not any(each.permit.grant.budgets for each in begun)
+    for refusal in commit_all(tx, at_ms, units, still=purses.still, fresh=fresh):
         if refusal is not None:
             raise Breach("an account was held still, and has less than it had") from refusal
     for each in begun:
@@ -219,7 +228,8 @@ def _write(tx: Tx, begun: Sequence[Begun]) -> None:
         if key is not None:
             _bind(tx, each, key, at_ms)
     store.insert(tx, [_row(each) for each in begun])
-    sessions_store.mark_used(tx, [{"id": id, "at_ms": at_ms} for id in sorted({each.permit.session_id for each in begun})])
+    if used := purses.used({each.permit.session_id for each in begun}, at_ms):
+        sessions_store.mark_used(tx, [{"id": id, "at_ms": at_ms} for id in used])
 
 
 def _bind(tx: Tx, each: Begun, key: idempotency.Key, at_ms: int) -> None:
@@ -271,7 +281,8 @@ def extend_all(tx: Tx, extensions: Sequence[Extension]) -> list[Holding]:
     """Reserve a further step for each, as much of it as there is. Answers what each holds now: nothing more, where there was too little,
     or where it has been given up meanwhile."""
     rows = store.lock(tx, {each.completion_id for each in extensions})
-    left = hold_still(tx, {account for each in extensions for account in accounts_of(each.session_id, each.budgets)})
+    still = Still()
+    left = still.hold(tx, {account for each in extensions for account in accounts_of(each.session_id, each.budgets)})
     holdings: list[Holding] = []
     units = []
     for each in extensions:
@@ -287,7 +298,7 @@ def extend_all(tx: Tx, extensions: Sequence[Extension]) -> list[Holding]:
             left[purse] -= amount
         units.append(tuple(before.further(amount, each.budgets)))
         holdings.append(before.extended(amount))
-    for refusal in commit_all(tx, extensions[0].at_ms, units):
+    for refusal in commit_all(tx, extensions[0].at_ms, units, still=still):
         if refusal is not None:
             raise Breach("an account was held still, and has less than it had") from refusal
     store.extend(

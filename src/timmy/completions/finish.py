@@ -22,7 +22,7 @@ from timmy.db import Row, Tx
 from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.identity import trust
-from timmy.ledger import commit_all
+from timmy.ledger import Still, commit_all
 from timmy.models import Usage
 from timmy.models.chat import Delta, message_of
 from timmy.models.usage import count_tokens
@@ -45,6 +45,7 @@ class End:
     usage: Usage | None = None
     message: Mapping[str, Any] | None = None
     finish: str | None = None
+    was_streamed: bool = False  # so that there may be pieces, which its row tells of from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
         return End(completion_id, Ending.FAILED, at_ms)
     message, text = message_of(deltas)
     usage = Usage(row["input_tokens"], count_tokens(text), estimated=True)
-    return End(completion_id, Ending.DIED, at_ms, usage, message, "length")
+    return End(completion_id, Ending.DIED, at_ms, usage, message, "length", was_streamed=True)
 
 
 def _settled(end: End, row: Row) -> _Settled:
@@ -96,14 +97,16 @@ def _settled(end: End, row: Row) -> _Settled:
 def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Row]:
     at_ms = settled[0].end.at_ms
     units = [tuple(each.holding.settle(each.charged, pool_share(each.charged, terms.sessions))) for each in settled]
-    for refusal in commit_all(tx, at_ms, units):
+    still = Still()
+    for refusal in commit_all(tx, at_ms, units, still=still, fresh=True):  # their rows are locked, and have not ended
         if refusal is not None:
             raise Breach("what a call held was not there when it ended") from refusal
-    left = balances(tx, {each.holding.session_id for each in settled})
+    left = balances(tx, {each.holding.session_id for each in settled}, still)
     rows = [_ended(each, left[each.holding.session_id][0]) for each in settled]
     if store.end(tx, rows) != len(settled):
         raise Breach("a call ended while it was locked")
-    store.drop_pieces(tx, [each.end.completion_id for each in settled])
+    if streamed := [each.end.completion_id for each in settled if each.end.was_streamed]:
+        store.drop_pieces(tx, streamed)
     trust.change_all(tx, list(_lessons(settled)), terms.sessions.trust, at_ms)
     events.append(tx, at_ms, list(_news(settled, left, terms)))
     return {row["id"]: {**row, "ended_at_ms": at_ms} for row in rows}

@@ -168,7 +168,7 @@ class Running:
                 if pause_seconds is None:
                     raise
                 await asyncio.sleep(pause_seconds)
-        self._bell.ring()
+        self._bell.tell()
         return view
 
     def _begin_together(self, tx: Tx, beginnings: Sequence[Beginning]) -> Sequence[Outcome]:
@@ -202,7 +202,7 @@ class Running:
                 ended += await self._try_to_end(id)
         await self._db.write(store.forget_outputs, now_ms - KEPT_MS)
         if ended:
-            self._bell.ring()
+            self._bell.tell()
         return ended
 
     async def _try_to_end(self, id: str) -> int:

@@ -52,10 +52,37 @@ class _Account:
     def available_msat(self) -> int:
         return self.balance_msat + self.balance_change - self.reserved_msat - self.reserved_change
 
+    def settle(self) -> None:
+        """What was decided has been written."""
+        self.balance_msat, self.balance_change = self.balance_msat + self.balance_change, 0
+        self.reserved_msat, self.reserved_change = self.reserved_msat + self.reserved_change, 0
+
     @property
     def beyond_all_coins(self) -> bool:
         """Without this bound a sum could leave 64 bits, and SQLite would go on with a float instead of saying so."""
         return abs(self.balance_msat + self.balance_change) > MSATS_MAX or self.reserved_msat + self.reserved_change > MSATS_MAX
+
+
+class Still:
+    """The accounts that this transaction has locked, as they are after all that it has applied to them so far. It is locked once, however
+    often it is decided from: hand the same one to `commit_all`. It means nothing once its transaction has ended."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, _Account] = {}
+
+    def hold(self, tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
+        """What the accounts have available, locked until the transaction ends: for amounts that are decided from it."""
+        return {name: Msats(max(0, account.available_msat)) for name, account in self._lock(tx, accounts).items()}
+
+    def standing(self, accounts: Collection[str]) -> dict[str, tuple[int, int]]:
+        """The balance of each, and how much of it is reserved, in millisats; of those among them that are held."""
+        held = {name: self._accounts[name] for name in accounts if name in self._accounts}
+        return {name: (account.balance_msat, account.reserved_msat) for name, account in held.items()}
+
+    def _lock(self, tx: Tx, accounts: Collection[str]) -> dict[str, _Account]:
+        if missing := set(accounts) - self._accounts.keys():
+            self._accounts |= _lock(tx, missing)
+        return {name: self._accounts[name] for name in accounts}
 
 
 @dataclass(slots=True)
@@ -76,13 +103,19 @@ def commit(tx: Tx, at_ms: int, *entries: Entry) -> None:
         raise outcome
 
 
-def commit_all(tx: Tx, at_ms: int, units: Sequence[Iterable[Entry]]) -> list[InsufficientFunds | None]:
-    """Apply many units, each all or nothing, in their order; one that lacks funds leaves no trace and harms no other."""
+def commit_all(
+    tx: Tx, at_ms: int, units: Sequence[Iterable[Entry]], *, still: Still | None = None, fresh: bool = False
+) -> list[InsufficientFunds | None]:
+    """Apply many units, each all or nothing, in their order; one that lacks funds leaves no trace and harms no other.
+
+    `still`: what the transaction has locked already; it is told of what changes. `fresh`: nothing of this can have been applied before
+    (ids made in this moment; a reservation whose owner is locked, and has not ended), so it is not looked for. If it was all the same,
+    the insertion finds out, and raises TransferConflict."""
     lists = [tuple(unit) for unit in units]
     entries = [entry for unit in lists for entry in unit]
     if not entries:
         return [None] * len(lists)
-    books = _open(tx, entries)
+    books = _open(tx, entries, still or Still(), fresh=fresh)
     outcomes = [_decide(books, unit, at_ms) for unit in lists]
     if books.fresh:
         _write(tx, books)
@@ -101,10 +134,10 @@ def available_all(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
 
 def hold_still(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
     """What the accounts have available, locked until the transaction ends: for amounts that are decided from it."""
-    return {name: Msats(max(0, account.available_msat)) for name, account in _lock(tx, set(accounts)).items()}
+    return Still().hold(tx, accounts)
 
 
-def _open(tx: Tx, entries: Sequence[Entry]) -> _Books:
+def _open(tx: Tx, entries: Sequence[Entry], still: Still, *, fresh: bool) -> _Books:
     resolved = {entry.reservation for entry in entries if isinstance(entry, Post | Void)}
     stored = store.transfers(tx, resolved) if resolved else {}
     reservations = dict(stored)
@@ -124,10 +157,11 @@ def _open(tx: Tx, entries: Sequence[Entry]) -> _Books:
             raise Breach(f"{entry.id} would turn allowance into money, or money into allowance")
         else:
             touched |= {entry.debit, entry.credit}
-    accounts = _lock(tx, touched)
+    accounts = still._lock(tx, touched)
     # Looked up after the locks: whoever applied the same entries a moment ago held the same accounts, so by now it shows.
     # What was found before them needs no second look: a transfer never changes.
-    known = store.transfers(tx, ({_id(entry) for entry in entries} | resolved) - stored.keys())
+    unseen = set() if fresh else ({_id(entry) for entry in entries} | resolved) - stored.keys()
+    known = store.transfers(tx, unseen) if unseen else {}
     return _Books(accounts, known | stored)
 
 
@@ -230,6 +264,8 @@ def _write(tx: Tx, books: _Books) -> None:
     ]
     if changes and store.change_accounts(tx, changes) != len(changes):
         raise Breach("an account refused a change that was decided for it: the books in memory were wrong")
+    for account in books.accounts.values():
+        account.settle()
 
 
 def _id(entry: Entry) -> str:

@@ -16,9 +16,8 @@ from timmy.generosity import Gift, day_of
 from timmy.generosity import store as generosity_store
 from timmy.idempotency import Key
 from timmy.identity.caveats import Budget
-from timmy.ledger import chart, commit_all
+from timmy.ledger import Still, chart, commit_all
 from timmy.ledger import store as ledger_store
-from timmy.ledger.commit import hold_still
 from timmy.money import Msats
 from timmy.pricing import Quote
 from timmy.sessions import store
@@ -93,7 +92,7 @@ def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Out
         else:
             if beginning.key is not None:
                 keyed.add((beginning.session_id, beginning.key))
-    _write(tx, [outcome for outcome in outcomes if isinstance(outcome, Begun)])
+    _write(tx, [outcome for outcome in outcomes if isinstance(outcome, Begun)], purses.still)
     return outcomes
 
 
@@ -120,9 +119,10 @@ class _Purses:
 
     def __init__(self, tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> None:
         self._terms = terms
-        self._left = hold_still(tx, {account for beginning in beginnings for account in _accounts(beginning)})
+        self.still = Still()
+        self._left = self.still.hold(tx, {account for beginning in beginnings for account in _accounts(beginning)})
         self._sessions = store.find_all(tx, {beginning.session_id for beginning in beginnings})
-        self._balances = balances(tx, self._sessions)
+        self._balances = balances(tx, self._sessions, self.still)
         self._left |= new_limits(tx, [budget for beginning in beginnings for budget in beginning.budgets])
         if chart.POOL in self._left and generosity_store.is_frozen(tx):
             self._left[chart.POOL] = NOTHING
@@ -200,11 +200,12 @@ def over_limit(needed: Msats, limit: Msats) -> KeyLimitReached:
     )
 
 
-def _write(tx: Tx, begun: Sequence[Begun]) -> None:
+def _write(tx: Tx, begun: Sequence[Begun], still: Still) -> None:
     if not begun:
         return
     at_ms = begun[0].beginning.at_ms
-    for refusal in commit_all(tx, at_ms, [tuple(each.holding.reserve(each.beginning.budgets)) for each in begun]):
+    units = [tuple(each.holding.reserve(each.beginning.budgets)) for each in begun]
+    for refusal in commit_all(tx, at_ms, units, still=still):
         if refusal is not None:
             raise Breach("an account was held still, and has less than it had") from refusal
     for each in begun:

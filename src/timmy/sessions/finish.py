@@ -19,7 +19,7 @@ from timmy.events import NewEvent
 from timmy.generosity import Gift
 from timmy.generosity.pool import record_grants
 from timmy.identity import trust
-from timmy.ledger import commit_all
+from timmy.ledger import Still, commit_all
 from timmy.models import Usage
 from timmy.money import Msats, NanoUsd
 from timmy.pricing import Quote
@@ -97,10 +97,11 @@ def _settled(ending: Ending, row: Row) -> _Settled:
 
 def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms, at_ms: int) -> None:
     units = [each.holding.settle(each.ending.charged, pool_share(each.debited, terms)) for each in settled]
-    for refusal in commit_all(tx, at_ms, units):
+    still = Still()
+    for refusal in commit_all(tx, at_ms, units, still=still):
         if refusal is not None:
             raise Breach("what a request held was not there when it ended") from refusal
-    left = balances(tx, {each.holding.session_id for each in settled})
+    left = balances(tx, {each.holding.session_id for each in settled}, still)
     if store.end_requests(tx, [_ended(each, left[each.holding.session_id][0], at_ms) for each in settled]) != len(settled):
         raise Breach("a request ended while it was locked")
     record_grants(tx, list(_gifts(settled)), at_ms)

@@ -14,7 +14,7 @@ from timmy.db import Tx
 from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.idempotency import Key
-from timmy.ledger import Code, MoveAll, chart, commit_all
+from timmy.ledger import Code, MoveAll, Still, chart, commit_all
 from timmy.ledger.store import accounts_like
 from timmy.lightning import invoices
 from timmy.lightning.invoices import Invoice, Payment
@@ -112,10 +112,12 @@ ON_PAID = {DEPOSIT: deposited, TOPUP: topped_up}
 ON_LAPSED = {DEPOSIT: deposit_lapsed, TOPUP: topup_lapsed}
 
 
-def balances(tx: Tx, session_ids: Collection[str]) -> dict[str, tuple[int, int]]:
-    """What each session has, and how much of that running requests hold, in millisats."""
-    rows = accounts_like(tx, [chart.session(id) for id in session_ids])
-    kept = {account: (row["balance_msat"], row["reserved_msat"]) for account, row in rows.items()}
+def balances(tx: Tx, session_ids: Collection[str], still: Still | None = None) -> dict[str, tuple[int, int]]:
+    """What each session has, and how much of that running requests hold, in millisats. `still`: the accounts that are locked, and known."""
+    accounts = {chart.session(id) for id in session_ids}
+    kept = still.standing(accounts) if still is not None else {}
+    if others := accounts - kept.keys():
+        kept |= {account: (row["balance_msat"], row["reserved_msat"]) for account, row in accounts_like(tx, others).items()}
     return {id: kept.get(chart.session(id), (0, 0)) for id in session_ids}
 
 

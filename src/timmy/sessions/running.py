@@ -135,7 +135,7 @@ class Running:
                 if pause_seconds is None:
                     raise
                 await asyncio.sleep(pause_seconds)
-        self._bell.ring()
+        self._bell.tell()
         assert view is not None, "only a reaper can have lost its claim"
         return view
 

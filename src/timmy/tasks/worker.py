@@ -73,7 +73,7 @@ class Worker:
                     except Exception:  # a bug in claiming, once: a worker that ended here would leave every payment unnoticed
                         log.exception("tasks.claim_broke")
                 if not claimed:
-                    await self._bell.wait(POLL_SECONDS)
+                    await self._bell.wait_for_work(POLL_SECONDS)
         finally:
             heart.cancel()
             await self._stop()

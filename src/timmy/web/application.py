@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from timmy.web import (
     development,
@@ -24,14 +24,15 @@ from timmy.web import (
 )
 from timmy.web.envelope import Envelope, Origins
 from timmy.web.house import WebHouse
+from timmy.web.operations import App
 from timmy.web.stream import OpenStreams
 
 
-def create_app(house: WebHouse) -> FastAPI:
+def create_app(house: WebHouse) -> App:
     """An ASGI app that serves `house`. Its lifespan starts the house and stops it."""
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await house.start()
         try:
             yield
@@ -39,15 +40,8 @@ def create_app(house: WebHouse) -> FastAPI:
             house.closing.set()
             await house.stop()
 
-    app = FastAPI(
-        title="Timmy",
-        version=house.version,
-        lifespan=lifespan,
-        redirect_slashes=False,  # a redirect to wherever the Host header says is an open redirect
-        openapi_url=None,  # served by pages.py, together with a page that needs nothing from another host
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = App(lifespan=lifespan)
+    app.router.redirect_slashes = False  # a redirect to wherever the Host header says is an open redirect
     problems.install(app)
     streams = OpenStreams()
     operations.install(
@@ -64,6 +58,7 @@ def create_app(house: WebHouse) -> FastAPI:
             *(hooks.operations(house, house.hook_secret) if house.hook_secret is not None else ()),
             *(development.operations(house, house.dev) if house.dev is not None else ()),
         ),
+        version=house.version,
         request_chars_max=house.settings.max_request_chars,
     )
     app.router.routes.extend(plain.routes(house))

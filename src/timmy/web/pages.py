@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from timmy.errors import TimmyError
 from timmy.web import reference, site, testkit
 from timmy.web.house import WebHouse
-from timmy.web.operations import Endpoint, Operation, Sends
+from timmy.web.operations import App, Endpoint, Operation, Sends
 from timmy.web.page import page
 from timmy.web.problems import all_errors
 from timmy.web.render import to_json
@@ -20,7 +19,7 @@ CACHED = {"Cache-Control": "public, max-age=300"}
 
 
 class PageRoutes:
-    def __init__(self, house: WebHouse, app: FastAPI) -> None:
+    def __init__(self, house: WebHouse, app: App) -> None:
         self.house = house
         self.app = app
         self._reference: Response | None = None
@@ -64,7 +63,7 @@ def front_door(base_url: str, version: str) -> str:
     )
 
 
-def operations(house: WebHouse, app: FastAPI) -> tuple[Operation, ...]:
+def operations(house: WebHouse, app: App) -> tuple[Operation, ...]:
     routes = PageRoutes(house, app)
 
     def readable(path: str, name: str, summary: str, about: str, endpoint: Endpoint, sends: Sends) -> Operation:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import structlog
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -148,11 +147,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return trouble(ours, request.scope["path"], request_id_of(request), error.headers)
 
 
-async def on_validation_error(request: Request, _error: Exception) -> Response:
-    return Problem(InvalidJson("The request could not be understood. What is expected is described at /api/docs."), request_id_of(request))
-
-
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     app.add_exception_handler(TimmyError, on_timmy_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(RequestValidationError, on_validation_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from timmy.web.house import WebHouse
 
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
-def server(app: FastAPI, house: WebHouse, *, host: str, port: int) -> Server:
+def server(app: ASGIApp, house: WebHouse, *, host: str, port: int) -> Server:
     """Logging is ours, and so is the client's address: uvicorn would log paths, and believe X-Forwarded-For from any loopback peer."""
     config = uvicorn.Config(
         app,
