@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from timmy import __version__
 from timmy.clock import SystemClock
-from timmy.settings import Settings
+from timmy.settings import Secret, Settings
 from timmy.web import Health, WebHouse, create_app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
     """The document of a house with everything open, in which nobody is at home."""
     nobody = cast(Any, None)
     house = WebHouse(
-        settings=Settings(host="127.0.0.1", port=8402, public_url="http://127.0.0.1:8402"),
+        settings=Settings(host="127.0.0.1", port=8402, public_url="http://127.0.0.1:8402", admin_token=Secret("for a description")),
         jobs=nobody,
         sessions=nobody,
         identity=nobody,
@@ -52,6 +52,7 @@ def describe() -> dict[str, Any]:
         receipt_key=cast(Any, object()),
         hook_secret="any",
         completions=cast(Any, object()),
+        operator=cast(Any, object()),
         dev=cast(Any, object()),
     )
     return create_app(house).openapi()

@@ -18,6 +18,7 @@ from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose
 from timmy.app.caution import cautions
 from timmy.app.development import Development
+from timmy.app.operator import Operator
 from timmy.app.people import People
 from timmy.app.pruning import PRUNE, Pruning, keep_of
 from timmy.app.vitals import Vitals
@@ -171,6 +172,7 @@ def _furnish(
         receipt_key=_receipt_key(settings, random_bytes),
         hook_secret=hook_secret,
         completions=completions,
+        operator=Operator(db, clock, bell, vitals, oracle),
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
     return App(

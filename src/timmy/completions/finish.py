@@ -54,6 +54,7 @@ class _Settled:
     row: Row
     holding: Holding
     charged: Msats
+    cost: NanoUsd | None  # before the margin
 
 
 def end_all(tx: Tx, ends: Sequence[End], terms: Terms) -> list[CompletionView]:
@@ -87,11 +88,12 @@ def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
 
 def _settled(end: End, row: Row) -> _Settled:
     holding = holding_of(row)
-    charged = NOTHING
+    charged, cost = NOTHING, None
     if end.usage is not None:
         quote = Quote.from_json(row["quote"])
         charged = min(holding.in_all, quote.charge(end.usage.input, end.usage.output, end.usage.cached))
-    return _Settled(end, row, holding, charged)
+        cost = quote.cost(end.usage.input, end.usage.output, end.usage.cached)
+    return _Settled(end, row, holding, charged, cost)
 
 
 def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Row]:
@@ -121,6 +123,7 @@ def _ended(each: _Settled, left_msat: int) -> Row:
         "usage": None if end.usage is None else json.dumps(asdict(end.usage)),
         "output": kept,
         "charged_msat": each.charged.value,
+        "cost_nano_usd": None if each.cost is None else each.cost.value,
         "left_msat": left_msat,
         "at_ms": end.at_ms,
     }

@@ -82,8 +82,9 @@ def end(tx: Tx, rows: Sequence[Row]) -> int:
     return tx.run(
         """UPDATE completions
               SET state = 'ended', ending = r.ending, usage = r.usage, output = r.output, charged_msat = r.charged_msat,
-                  left_msat = r.left_msat, ended_at_ms = r.at_ms
-             FROM :rows(id TEXT, ending TEXT, usage TEXT, output TEXT, charged_msat BIGINT, left_msat BIGINT, at_ms BIGINT) AS r
+                  cost_nano_usd = r.cost_nano_usd, left_msat = r.left_msat, ended_at_ms = r.at_ms
+             FROM :rows(id TEXT, ending TEXT, usage TEXT, output TEXT, charged_msat BIGINT, cost_nano_usd BIGINT, left_msat BIGINT,
+                        at_ms BIGINT) AS r
             WHERE completions.id = r.id AND completions.state = 'running'""",
         rows=rows,
     )

@@ -25,6 +25,8 @@ from timmy.web import (
 from timmy.web.envelope import Envelope, Origins
 from timmy.web.house import WebHouse
 from timmy.web.operations import App
+from timmy.web.operator import api as operator_api
+from timmy.web.operator.routes import routes as operator_routes
 from timmy.web.stream import OpenStreams
 
 
@@ -55,6 +57,7 @@ def create_app(house: WebHouse) -> App:
             *people.operations(house),
             *status.operations(house),
             *pages.operations(house, app),
+            *_operator(house),
             *(hooks.operations(house, house.hook_secret) if house.hook_secret is not None else ()),
             *(development.operations(house, house.dev) if house.dev is not None else ()),
         ),
@@ -62,6 +65,15 @@ def create_app(house: WebHouse) -> App:
         request_chars_max=house.settings.max_request_chars,
     )
     app.router.routes.extend(plain.routes(house))
+    if house.operator is not None and house.operator_keys is not None:
+        app.router.routes.extend(operator_routes(house, house.operator, house.operator_keys))
     app.add_middleware(Origins, house=house)
     app.add_middleware(Envelope, house=house)  # added last: outermost
     return app
+
+
+def _operator(house: WebHouse) -> tuple[operations.Operation, ...]:
+    """Nothing of the desk exists where no token is set: never open by default."""
+    if house.operator is None or house.operator_keys is None:
+        return ()
+    return operator_api.operations(house.operator, house.operator_keys)

@@ -30,6 +30,8 @@ from timmy.sessions.protocol import SessionsDesk
 from timmy.settings import Secret
 from timmy.web.address import networks
 from timmy.web.building import BUILT
+from timmy.web.operator.keys import OperatorKeys
+from timmy.web.operator.protocol import OperatorsDesk
 from timmy.web.turnstile import Turnstile
 
 
@@ -189,6 +191,7 @@ class WebHouse:
     receipt_key: SigningKey | None = None  # None: no receipts
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
+    operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides
     dev: DevDesk | None = None  # None: no development routes
     built_pages: Path = BUILT  # where the landing page and the workshop lie; without them plain pages are served
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request
@@ -196,8 +199,11 @@ class WebHouse:
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when the server begins to stop: open streams end then
     offers: Turnstile = field(init=False)  # for whatever makes an invoice
     logins: Turnstile = field(init=False)
+    operator_keys: OperatorKeys | None = field(init=False)
 
     def __post_init__(self) -> None:
         trusted = networks(self.settings.trusted_proxies)
+        token = self.settings.admin_token
+        self.operator_keys = OperatorKeys(token, self.clock, trusted) if token is not None else None
         self.offers = Turnstile(self.settings.offers_per_minute, self.clock, trusted, "unpaid orders")
         self.logins = Turnstile(self.settings.logins_per_minute, self.clock, trusted, "beginnings of a login")

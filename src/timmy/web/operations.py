@@ -127,6 +127,10 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
             {"name": "identity", "description": "A Nostr key, and what it has earned. Nobody needs one."},
             {"name": "pool", "description": "What work would cost, and what is given of it."},
             {"name": "server", "description": "How the server is, and what it says about itself."},
+            {
+                "name": "operator",
+                "description": "For the operator, with ADMIN_TOKEN; 404 where none is set. It shows nothing of customers' texts.",
+            },
             {"name": "development", "description": "Only where development routes exist; 404 elsewhere."},
         ],
         "paths": paths,
@@ -250,6 +254,7 @@ the same key with another body is refused (422). Make the key unguessable: whoev
 
 SECURITY: Document = {
     "macaroon": {"type": "http", "scheme": "bearer", "description": "A session's macaroon, or one that was narrowed from it."},
+    "adminToken": {"type": "http", "scheme": "bearer", "description": "The operator's ADMIN_TOKEN."},
     "nostrToken": {"type": "apiKey", "in": "header", "name": "X-Nostr-Token", "description": "The token of /api/identity/verify."},
     "nostr": {
         "type": "http",
@@ -260,6 +265,7 @@ SECURITY: Document = {
 WHO = ("nostrToken", "nostr")
 ANYBODY = ("", *WHO)
 BEARER = ("macaroon",)
+ADMIN = ("adminToken",)
 
 IDEMPOTENCY_KEY: Document = {
     "name": "Idempotency-Key",

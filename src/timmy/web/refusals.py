@@ -101,6 +101,12 @@ class BodyTooSlow(Refusal):
     title = "The body did not arrive in time"
 
 
+class FormStale(Refusal):
+    status = 403
+    code = "form_stale"
+    title = "That form cannot be used any more"
+
+
 class FormMalformed(Refusal):
     code = "form_malformed"
     title = "The form could not be read"
@@ -207,6 +213,14 @@ class FieldWrongType(Refusal):
     status = 422
     code = "field_wrong_type"
     title = "A field has the wrong type"
+
+
+class WholeOutOfRange(Refusal):
+    """`min`, `max`."""
+
+    status = 422
+    code = "number_out_of_range"
+    title = "That number is not possible here"
 
 
 class SatsOutOfRange(Refusal):

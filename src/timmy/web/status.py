@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,12 +30,9 @@ class StatusRoutes:
         return Json(report(health, self.house))
 
     async def metrics(self, request: Request) -> Response:
-        token = self.house.settings.admin_token
-        if token is not None:
+        if self.house.operator_keys is not None:
             # With a token set, the operator's figures are the operator's. Without one they are as open as the address that is listened on.
-            given = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
-                raise refusals.AdminTokenWanted("Send Authorization: Bearer with the ADMIN_TOKEN of this server.")
+            self.house.operator_keys.program(request)
         text, content_type = self.house.metrics.exposition()
         return Response(text, headers={"Content-Type": content_type})
 
@@ -96,7 +91,7 @@ def operations(house: WebHouse) -> tuple[Operation, ...]:
             about="If ADMIN_TOKEN is set, it must be sent as a bearer token.",
             endpoint=routes.metrics,
             sends=(Sends(200, "Prometheus' text format.", media_type="text/plain"),),
-            refuses=(refusals.AdminTokenWanted,),
+            refuses=(refusals.AdminTokenWanted, refusals.RateLimited),
             hot=True,
         ),
     )
