@@ -53,6 +53,7 @@ def describe() -> dict[str, Any]:
         hook_secret="any",
         completions=cast(Any, object()),
         operator=cast(Any, object()),
+        world=cast(Any, object()),
         dev=cast(Any, object()),
     )
     return create_app(house).openapi()

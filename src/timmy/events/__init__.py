@@ -16,7 +16,7 @@ from timmy.db import Row, Tx
 from timmy.events import store
 from timmy.events.store import last
 
-__all__ = ["Event", "NewEvent", "after", "append", "last", "of_subject"]
+__all__ = ["Event", "NewEvent", "after", "append", "last", "latest", "of_subject"]
 
 READ_MAX = 500
 
@@ -55,6 +55,11 @@ def append(tx: Tx, at_ms: int, events: Sequence[NewEvent]) -> None:
 
 def after(tx: Tx, seq: int, limit: int = READ_MAX) -> list[Event]:
     return [_event(row) for row in store.after(tx, seq, limit)]
+
+
+def latest(tx: Tx, seq: int, kinds: Sequence[str], limit: int = READ_MAX) -> list[Event]:
+    """Of what came after a number, the last ones of these kinds, oldest first."""
+    return [_event(row) for row in reversed(store.after_of(tx, seq, kinds, limit))]
 
 
 def of_subject(tx: Tx, subject: str, seq: int = 0, limit: int = READ_MAX) -> list[Event]:

@@ -39,6 +39,16 @@ def of_subject(tx: Tx, subject: str, seq: int, limit: int) -> list[Row]:
     )
 
 
+def after_of(tx: Tx, seq: int, kinds: Sequence[str], limit: int) -> list[Row]:
+    return tx.all(
+        """SELECT seq, at_ms, subject, kind, body FROM events
+            WHERE seq > :seq AND kind IN :kinds ORDER BY seq DESC LIMIT :limit""",
+        seq=seq,
+        kinds=list(kinds),
+        limit=limit,
+    )
+
+
 def last(tx: Tx) -> int:
     row = tx.one("SELECT value FROM counters WHERE name = 'events'")
     assert row is not None, "migration 0002 put the counter there"

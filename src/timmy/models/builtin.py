@@ -35,6 +35,7 @@ from timmy.models.retry import Sleep
 from timmy.models.text import clean
 from timmy.models.thinking import Thinking
 from timmy.models.usage import count_prompt, count_tokens, pieces
+from timmy.models.visitors import small_talk, visitor_in
 
 NOTICE = "(Stand-in demo agent: no language model.) "
 DELTA_TOKENS = 4
@@ -122,7 +123,13 @@ class BuiltinAgent:
 
     def _completion(self, prompt: Prompt, max_output_tokens: int) -> Completion:
         judged = request_judged_by(prompt)
-        said = _judgement(judged) if judged is not None else self._work(clean(prompt.user))
+        visitor = visitor_in(prompt)
+        if judged is not None:
+            said = _judgement(judged)
+        elif visitor is not None:
+            said = self._talk(clean(visitor))
+        else:
+            said = self._work(clean(prompt.user))
         text = "".join(islice(pieces(said), max(0, max_output_tokens)))
         return Completion(
             text=text,
@@ -130,12 +137,19 @@ class BuiltinAgent:
             finish=Finish.STOP if text == said else Finish.LENGTH,
         )
 
-    def _work(self, request: str) -> str:
-        asked = request.lower()
-        if "please fail" in asked:
+    def _talk(self, said: str) -> str:
+        self._fail_if_asked(said)
+        return small_talk(said, self._clock.now_ms())
+
+    def _fail_if_asked(self, request: str) -> None:
+        if "please fail" in request.lower():
             raise trouble.refused(trouble.Refused.BAD_REQUEST)
         if (down := _DOWN.search(request)) is not None and self._is_still_down(request, down[1]):
             raise trouble.down(trouble.Down.UNREACHABLE)
+
+    def _work(self, request: str) -> str:
+        asked = request.lower()
+        self._fail_if_asked(request)
         if "please write at length" in asked:
             return NOTICE + _long()
         return NOTICE + (skills.answer(request, self._clock.now_ms()) or _generic(request))

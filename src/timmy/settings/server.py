@@ -106,3 +106,27 @@ class ServerSettings:
         30,
         "Days after which jobs and sessions that nobody paid for are removed. What was paid for is kept for ever.",
     )
+
+    # The world
+    chat_per_minute: int = setting(
+        "World",
+        "CHAT_PER_MINUTE",
+        kinds.whole(0, 1_000),
+        3,
+        "How often in a minute Timmy answers what visitors from one address say. 0: he answers nobody.",
+    )
+    chat_per_day: int = setting(
+        "World", "CHAT_PER_DAY", kinds.whole(0, 10**6), 2_000, "How often in 24 hours he answers visitors at all: the house pays the model."
+    )
+    demo_per_hour: int = setting(
+        "World", "DEMO_PER_HOUR", kinds.whole(0, 1_000), 5, "Free answers of /api/demo for one address in an hour. 0: there are none."
+    )
+    demo_per_day: int = setting(
+        "World", "DEMO_PER_DAY", kinds.whole(0, 10**6), 500, "Free answers in 24 hours for all together: the house pays the model."
+    )
+    viewers_max: int = setting(
+        "World", "VIEWERS_MAX", kinds.whole(0, 10**6), 10_000, "Visitors that one process shows the world to at once."
+    )
+    viewers_per_address: int = setting(
+        "World", "VIEWERS_PER_ADDRESS", kinds.whole(1, 10**6), 100, "Of these, from one address (of IPv6: from one /64)."
+    )

@@ -21,6 +21,7 @@ from timmy.web import (
     session_operations,
     status,
     v1_operations,
+    world,
 )
 from timmy.web.envelope import Envelope, Origins
 from timmy.web.house import WebHouse
@@ -56,6 +57,7 @@ def create_app(house: WebHouse) -> App:
             *(receipts.operations(house, streams, house.receipt_key) if house.receipt_key is not None else ()),
             *people.operations(house),
             *status.operations(house),
+            *(world.operations(house, house.world) if house.world is not None else ()),
             *pages.operations(house, app),
             *_operator(house),
             *(hooks.operations(house, house.hook_secret) if house.hook_secret is not None else ()),
@@ -67,6 +69,8 @@ def create_app(house: WebHouse) -> App:
     app.router.routes.extend(plain.routes(house))
     if house.operator is not None and house.operator_keys is not None:
         app.router.routes.extend(operator_routes(house, house.operator, house.operator_keys))
+    if house.world is not None:
+        app.router.routes.append(world.socket_route(house, house.world))
     app.add_middleware(Origins, house=house)
     app.add_middleware(Envelope, house=house)  # added last: outermost
     return app

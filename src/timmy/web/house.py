@@ -33,6 +33,8 @@ from timmy.web.building import BUILT
 from timmy.web.operator.keys import OperatorKeys
 from timmy.web.operator.protocol import OperatorsDesk
 from timmy.web.turnstile import Turnstile
+from timmy.world.crowd import Crowd, Viewer
+from timmy.world.talk import Talk
 
 
 class Condition(StrEnum):
@@ -155,6 +157,28 @@ class Giving(Protocol):
         ...
 
 
+class WorldDesk(Protocol):
+    """What visitors see, and what they say. `timmy.world.World` is the one that knows."""
+
+    @property
+    def crowd(self) -> Crowd: ...
+
+    @property
+    def talk(self) -> Talk: ...
+
+    async def state(self) -> Mapping[str, object]:
+        """All of it. DatabaseDown."""
+        ...
+
+    async def join(self, viewer: Viewer) -> None:
+        """It gets the whole state, and then whatever happens. DatabaseDown."""
+        ...
+
+    def leave(self, viewer: Viewer) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
 class DevDesk(Protocol):
     """What only a server in development may do."""
 
@@ -192,6 +216,7 @@ class WebHouse:
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
     operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides
+    world: WorldDesk | None = None  # None: nothing to be seen
     dev: DevDesk | None = None  # None: no development routes
     built_pages: Path = BUILT  # where the landing page and the workshop lie; without them plain pages are served
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request

@@ -126,6 +126,7 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
             {"name": "openai", "description": "Conversations, for programs that speak OpenAI's API. A session's macaroon is the API key."},
             {"name": "identity", "description": "A Nostr key, and what it has earned. Nobody needs one."},
             {"name": "pool", "description": "What work would cost, and what is given of it."},
+            {"name": "world", "description": "What everybody may see of the house, and a first answer for nothing."},
             {"name": "server", "description": "How the server is, and what it says about itself."},
             {
                 "name": "operator",
@@ -141,7 +142,7 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
 def _schemas(request_chars_max: int) -> Document:
     _, definitions = models_json_schema([(model, "validation") for model in schemas.ALL], ref_template=REF)
     found: Document = dict(sorted(definitions["$defs"].items()))
-    for shape in ("NewJob", "EstimateWanted", "SessionRequestWanted"):
+    for shape in ("NewJob", "EstimateWanted", "SessionRequestWanted", "DemoWanted"):
         found[shape]["properties"]["request"]["maxLength"] = request_chars_max
     # Pydantic cannot say "exactly one of them, and not null".
     for shape in ("RefundTo", "PayTo"):

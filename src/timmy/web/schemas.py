@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from timmy.jobs.model import RefundState, State
-from timmy.web import fields, schemas_operator, schemas_people, schemas_sessions, schemas_v1
+from timmy.web import fields, schemas_operator, schemas_people, schemas_sessions, schemas_v1, schemas_world
 from timmy.web.shapes import Body, Dollars, Invoice, NotNegative, PricingBreakdown, Shape
 
 # What is sent to us ---------------------------------------------------------------------------------------
@@ -174,5 +174,6 @@ ALL: tuple[type[BaseModel], ...] = (
     *schemas_people.ALL,
     *schemas_sessions.ALL,
     *schemas_v1.ALL,
+    *schemas_world.ALL,
     *schemas_operator.ALL,
 )

@@ -39,7 +39,7 @@ class Turnstile:
         if not self._per_minute:
             yield
             return
-        address = _counted(client_address(request.scope, self._trusted))
+        address = counted(client_address(request.scope, self._trusted))
         self._count(address)
         try:
             yield
@@ -63,7 +63,7 @@ class Turnstile:
             )
 
 
-def _counted(address: str) -> str:
+def counted(address: str) -> str:
     if ":" not in address:
         return address
     return str(ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False))
