@@ -15,7 +15,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from timmy import __version__, generosity, sessions, tasks
-from timmy.app import choose
+from timmy.app import choose, visitors
 from timmy.app.caution import cautions
 from timmy.app.development import Development
 from timmy.app.operator import Operator
@@ -117,6 +117,8 @@ async def build(
         app = _furnish(settings, db, clock, random_bytes, wallet, provider, session, lnurl, hook_secret)
         open_things.push_async_callback(app.sessions.aclose)
         open_things.push_async_callback(app.completions.aclose)
+        if app.house.world is not None:
+            open_things.push_async_callback(app.house.world.aclose)
         if background:
             await open_things.enter_async_context(_at_work(app))
         yield app
@@ -172,6 +174,7 @@ def _furnish(
         receipt_key=_receipt_key(settings, random_bytes),
         hook_secret=hook_secret,
         completions=completions,
+        world=visitors.world(settings, db, clock, bell, random_bytes, provider, estimates, people),
         operator=Operator(db, clock, bell, vitals, oracle),
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
