@@ -35,6 +35,7 @@ COMMANDS = {
     "reconcile": "reconcile:reconcile",
     "testkit": "testkit:run_testkit",
     "regtest": "practice:app",
+    "web": "web:app",
 }
 
 

@@ -1,0 +1,1 @@
+function e(e,t,n){throw Error(`later`)}export{e as createScene};

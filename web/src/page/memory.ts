@@ -1,0 +1,37 @@
+/** What this browser remembers. Storage may be forbidden, full or empty; then the page goes on without. */
+
+type Where = "localStorage" | "sessionStorage";
+
+export class Remembered {
+  constructor(
+    private readonly name: string,
+    private readonly where: Where = "localStorage",
+  ) {}
+
+  get(): string | null {
+    try {
+      return window[this.where].getItem(this.name);
+    } catch {
+      return null;
+    }
+  }
+
+  set(value: string | null): void {
+    try {
+      if (value === null) window[this.where].removeItem(this.name);
+      else window[this.where].setItem(this.name, value);
+    } catch {
+      return; // remembered by nobody, and nothing depends on it
+    }
+  }
+}
+
+/** The job that is under way in this tab: found again after a reload. */
+export const currentJob = new Remembered("timmy.job", "sessionStorage");
+/** Jobs whose invoice has expired: a payment that still arrives is owed back, so they are looked after. */
+export const lateJobs = new Remembered("timmy.late");
+/** The session of this browser. Its id opens it: it is the visitor's money. */
+export const currentSession = new Remembered("timmy.session");
+export const nostrToken = new Remembered("timmy.nostr", "sessionStorage");
+export const refundAddress = new Remembered("timmy.refundTo");
+export const without3d = new Remembered("timmy.no3d");

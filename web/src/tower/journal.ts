@@ -1,0 +1,27 @@
+/** What has happened, line by line. Not a live region: what matters is announced, and the rest can be read. */
+
+import { h, need } from "../page/dom";
+
+const LINES_MAX = 100;
+const AT_THE_END_PX = 40;
+
+export type Kind = "said" | "mine" | "money" | "work" | "note";
+
+export class Journal {
+  private readonly list = need("#log");
+
+  line(kind: Kind, text: string, who = "", at = new Date().toISOString()): void {
+    const { list } = this;
+    const follows = list.scrollHeight - list.scrollTop - list.clientHeight < AT_THE_END_PX;
+    const time = h("time", { dateTime: at }, clock(at));
+    list.append(h("p", { className: kind }, time, " ", who ? h("b", { className: `by-${who}` }, `${who} `) : null, text));
+    while (list.childElementCount > LINES_MAX) list.firstElementChild?.remove();
+    if (follows) list.scrollTop = list.scrollHeight;
+  }
+
+  clear(): void {
+    this.list.replaceChildren();
+  }
+}
+
+const clock = (iso: string): string => new Date(iso).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
