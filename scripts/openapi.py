@@ -54,6 +54,7 @@ def describe() -> dict[str, Any]:
         completions=cast(Any, object()),
         operator=cast(Any, object()),
         world=cast(Any, object()),
+        demo=cast(Any, object()),
         dev=cast(Any, object()),
     )
     return create_app(house).openapi()

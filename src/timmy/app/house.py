@@ -175,6 +175,7 @@ def _furnish(
         hook_secret=hook_secret,
         completions=completions,
         world=visitors.world(settings, db, clock, bell, random_bytes, provider, estimates, people),
+        demo=visitors.demo(settings, db, clock, provider),
         operator=Operator(db, clock, bell, vitals, oracle),
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )

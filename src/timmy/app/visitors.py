@@ -18,6 +18,7 @@ from timmy.settings import Settings
 from timmy.tasks import Bell
 from timmy.web import people_views
 from timmy.world import FreeWords, Terms, UnderWay, World
+from timmy.world.demo import Demo
 
 JUDGING, WORKING = frozenset({machine.EVALUATE, machine.OFFER}), frozenset({machine.EXECUTE})
 
@@ -51,3 +52,7 @@ def under_way(tx: Tx) -> UnderWay:
         working=sum(waiting.get(kind, 0) for kind in WORKING) + world_store.running(tx),
         paying=waiting.get(payouts.PAY, 0),
     )
+
+
+def demo(settings: Settings, db: Database, clock: Clock, provider: Provider) -> Demo:
+    return Demo(db, clock, FreeWords(provider, settings.eval_model), per_hour=settings.demo_per_hour, per_day=settings.demo_per_day)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 
 from timmy.web import (
+    demo,
     development,
     discovery,
     hooks,
@@ -57,6 +58,7 @@ def create_app(house: WebHouse) -> App:
             *(receipts.operations(house, streams, house.receipt_key) if house.receipt_key is not None else ()),
             *people.operations(house),
             *status.operations(house),
+            *(demo.operations(house, house.demo) if house.demo is not None else ()),
             *(world.operations(house, house.world) if house.world is not None else ()),
             *pages.operations(house, app),
             *_operator(house),

@@ -39,6 +39,7 @@ QUIET = frozenset({"/api/healthz", "/api/readyz", "/metrics"})  # asked every fe
 
 EXPOSED = (
     "WWW-Authenticate", "Payment-Receipt", "Retry-After", "X-Request-Id", "Location", "X-Cost-Msat", "X-Balance-Msat", "X-Completion-Id",
+    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
 )  # fmt: skip
 
 

@@ -34,7 +34,9 @@ from timmy.web.operator.keys import OperatorKeys
 from timmy.web.operator.protocol import OperatorsDesk
 from timmy.web.turnstile import Turnstile
 from timmy.world.crowd import Crowd, Viewer
+from timmy.world.demo import Answer
 from timmy.world.talk import Talk
+from timmy.world.uses import Right
 
 
 class Condition(StrEnum):
@@ -179,6 +181,17 @@ class WorldDesk(Protocol):
     async def aclose(self) -> None: ...
 
 
+class DemoDesk(Protocol):
+    """Free answers. `timmy.world.demo.Demo` gives them."""
+
+    @property
+    def per_address(self) -> Right: ...
+
+    async def ask(self, request: str, address: str) -> Answer:
+        """DemoClosed, DemoUsedUp, TooBusy, ProviderDown, ProviderRefused, DatabaseDown. Only an answer counts."""
+        ...
+
+
 class DevDesk(Protocol):
     """What only a server in development may do."""
 
@@ -217,6 +230,7 @@ class WebHouse:
     completions: CompletionsDesk | None = None  # None: no /v1
     operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides
     world: WorldDesk | None = None  # None: nothing to be seen
+    demo: DemoDesk | None = None  # None: nothing for nothing
     dev: DevDesk | None = None  # None: no development routes
     built_pages: Path = BUILT  # where the landing page and the workshop lie; without them plain pages are served
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request
