@@ -20,7 +20,7 @@ class Markup:
         return Markup(self.text + other.text)
 
 
-VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "rect"})
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 NOTHING = Markup("")
 
 

@@ -14,7 +14,7 @@ GAP = 2
 
 
 def bars(days: Sequence[Day]) -> Markup:
-    """The table beside it says the same in numbers."""
+    """The table below it says the same in numbers."""
     most = max((amount for day in days for amount in amounts(day)), default=0) or 1
     step = WIDTH // max(1, len(days))
     wide = max(1, (step - 2 * GAP) // len(KINDS))

@@ -21,7 +21,7 @@ from timmy.web.plain.home import Typed
 from timmy.web.plain.jobs import again, destination_of, form_of, typed
 from timmy.web.plain.session_page import address, request_page, session_page
 from timmy.web.plain.trouble import see, trouble_card
-from timmy.web.refusals import InvoiceNotFound, MacaroonWanted, NarrowedKey
+from timmy.web.refusals import FieldWrongType, InvoiceNotFound, MacaroonWanted, NarrowedKey
 from timmy.web.sessions import CAPABILITY, ID, session_id
 
 ANSWER_WITHIN_SECONDS = 5.0  # what takes longer is shown on a page that looks again by itself
@@ -164,9 +164,11 @@ def _macaroon(form: Mapping[str, str]) -> str:
 
 
 def _amount(form: Mapping[str, str]) -> dict[str, object]:
-    """A number that was typed as one; whatever else was typed stays a text, and is refused as in a body."""
+    """A number, as people type one. Whether it is within the bounds is looked at as in a body. FieldWrongType."""
     given = form.get("amountSats", "").strip().replace(",", "").replace(" ", "")
-    return {"amountSats": int(given) if given.isascii() and given.isdigit() and len(given) <= DIGITS_MAX else given}
+    if not (given.isascii() and given.isdigit() and len(given) <= DIGITS_MAX):
+        raise FieldWrongType("Type how many sats, as a whole number in digits, like 500.", field="amountSats")
+    return {"amountSats": int(given)}
 
 
 DIGITS_MAX = 12

@@ -55,7 +55,7 @@ def sheet(
     top = el(
         "header",
         el("a", "TIMMY", href="/", class_="name"),
-        el("nav", *(together(el("a", text, href=to), " ") for to, text in links), aria_label="Pages", class_="buttons"),
+        el("nav", *(together(el("a", text, href=to), " ") for to, text in links), aria_label="Pages", class_="links"),
     )
     foot = el("footer", el("p", "Prices are in sats, times in UTC. This page runs no script and loads nothing from elsewhere."))
     skip = el("a", "To the content", href="#content", class_="skip")

@@ -13,10 +13,21 @@ from timmy.web.plain.sheet import sheet
 from timmy.web.problems import Problem, document, request_id_of
 
 
+WORDS = {"amountSats": "The number of sats", "refundTo": "The Lightning address", "lightningAddress": "The Lightning address"}
+
+
 def trouble_card(error: TimmyError, request: Request) -> Markup:
-    told = str(document(error, request_id_of(request))["error"])
+    told = in_words(error, request)
     ours = el("p", f"Request {request_id_of(request)}", class_="hint") if not isinstance(error, Refusal) else None
     return el("section", el("h2", error.title), el("p", told), ours, class_="card trouble", role="alert")
+
+
+def in_words(error: TimmyError, request: Request) -> str:
+    """What is told to programs, with the words of the form in the place of the fields' names."""
+    told = str(document(error, request_id_of(request))["error"])
+    for name, words in WORDS.items():
+        told = told.replace(name, words)
+    return told
 
 
 def headers_of(error: TimmyError, request: Request) -> Mapping[str, str]:
@@ -34,7 +45,7 @@ def trouble_page(error: TimmyError, request: Request) -> Response:
 
 
 def _told(error: TimmyError, request: Request) -> Markup:
-    return el("p", str(document(error, request_id_of(request))["error"]), class_="card trouble", role="alert")
+    return el("p", in_words(error, request), class_="card trouble", role="alert")
 
 
 def see(path: str) -> Response:
