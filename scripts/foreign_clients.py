@@ -1,9 +1,11 @@
-"""LiteLLM and OpenAI's JavaScript SDK buy from a real server, with nothing but another base URL and a session's macaroon as their key.
+"""Other people's clients that are too large for the suite buy from a real server: LiteLLM, with nothing but another base URL and a
+session's macaroon as its key, and mppx, which pays charges of the `Payment` scheme.
 
 python scripts/foreign_clients.py            both
-python scripts/foreign_clients.py litellm    only this one ("openai-js" is the other)
+python scripts/foreign_clients.py litellm    only this one ("mppx" is the other)
 
-Each is installed, once, into a folder of its own under bench/out: that needs a network, and npm for the second. Part of `./run heavy`.
+Each is installed, once, into a folder of its own under bench/out: that needs a network, and npm for the second. Part of `./run heavy`; the
+small ones, OpenAI's JavaScript SDK among them, are in tests/e2e.
 """
 
 from __future__ import annotations
@@ -11,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from tests.contract.completion_house import Talker  # noqa: E402
+from tests.contract.test_openai_sdk import Shop  # noqa: E402
+from tests.e2e import npm  # noqa: E402
 from tests.e2e.serving import Site, serving  # noqa: E402
+from tests.e2e.test_foreign_buyers import Purse, wallet  # noqa: E402
 
 OUT = ROOT / "bench" / "out"
 CLIENTS = ROOT / "scripts" / "clients"
 LITELLM = "litellm==1.106.2"
-OPENAI_JS = "openai@7.57.0"
 MODEL = "timmy-demo"
 PATIENCE_SECONDS = 240
 DEPOSIT_SATS = 1_000
@@ -48,26 +51,25 @@ def litellm() -> list[str]:
     return [str(python), str(CLIENTS / "litellm_client.py")]
 
 
-def openai_js() -> list[str]:
-    folder = OUT / "clients-js"
-    script = folder / "openai_client.mjs"
-    if _is_missing(folder, OPENAI_JS):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / "package.json").write_text('{"private": true}')
-        npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
-        subprocess.run([*npm, OPENAI_JS], check=True)
-        (folder / "installed").write_text(OPENAI_JS)
-    shutil.copy(CLIENTS / "openai_client.mjs", script)  # it looks for its packages beside itself
-    return ["node", str(script)]
-
-
 def _is_missing(folder: Path, wanted: str) -> bool:
     stamp = folder / "installed"
     return not stamp.is_file() or stamp.read_text() != wanted
 
 
-async def buy(command: list[str]) -> dict[str, Any]:
+Client = Callable[[Mapping[str, str], str], Awaitable[dict[str, Any]]]
+"""Runs with an environment and a home, and says what it has seen."""
+
+
+async def with_litellm(environ: Mapping[str, str], home: str) -> dict[str, Any]:
+    return await asyncio.to_thread(_run, litellm(), environ, home)
+
+
+async def with_openai_js(environ: Mapping[str, str], home: str) -> dict[str, Any]:
+    seen: dict[str, Any] = await npm.node("openai_client.mjs", environ=environ, home=Path(home))
+    return seen
+
+
+async def buy(client: Client) -> dict[str, Any]:
     """A server, a paid session, and the client with its key. Answers what the client has seen; what it paid is checked here."""
     agent = Talker()
     with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +78,23 @@ async def buy(command: list[str]) -> dict[str, Any]:
             await site.pay(opened["invoice"])
             session = await site.get(f"/api/sessions/{opened['sessionId']}")
             environ = {"BASE_URL": f"{site.url}/v1", "API_KEY": session["macaroon"], "MODEL": MODEL}
-            seen = await asyncio.to_thread(_run, command, environ, folder)
+            seen = await client(environ, folder)
             await _check_paid(site, session["sessionId"], agent)
+    return seen
+
+
+async def buy_with_mppx() -> dict[str, Any]:
+    """It has no key: it pays a charge for each call."""
+    agent = Talker()
+    with tempfile.TemporaryDirectory() as folder:
+        async with serving({"DATA_DIR": folder, "LOG_LEVEL": "error"}, provider=agent) as site:
+            purse = Purse(Shop(site, agent, {"sessionId": "", "macaroon": ""}))
+            async with wallet(purse) as url:
+                environ = {"BASE_URL": f"{site.url}/v1", "MODEL": MODEL, "WALLET": url}
+                told = await npm.node("buyers.mjs", "mppx", environ=environ, home=Path(folder), packages=npm.MPPX)
+            assert told["seen"] == [{"status": 200, "text": TEXT, "receipt": "success"}] * 2, told
+            assert (purse.payments, agent.calls["chat"]) == (2, 2)
+    seen: dict[str, Any] = told
     return seen
 
 
@@ -109,11 +126,14 @@ def check(seen: Mapping[str, Any]) -> None:
 
 
 def main(names: list[str]) -> None:
-    known = {"litellm": litellm, "openai-js": openai_js}
-    for name in names or list(known):
-        seen = asyncio.run(buy(known[name]()))
+    for name in names or ["litellm", "mppx"]:
+        if name == "mppx":
+            seen = asyncio.run(buy_with_mppx())
+            sys.stdout.write(f"mppx: a charge paid for each call: {json.dumps(seen)}\n")
+            continue
+        seen = asyncio.run(buy(with_litellm))
         check(seen)
-        sys.stdout.write(f"{name}: chat, stream, models, errors and a retry that paid once: {json.dumps(seen)}\n")
+        sys.stdout.write(f"litellm: chat, stream, models, errors and a retry that paid once: {json.dumps(seen)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// What OpenAI's JavaScript SDK makes of a server: run by scripts/foreign_clients.py in a folder that has it.
+// What OpenAI's JavaScript SDK makes of a server: run by tests/e2e/test_openai_js.py in a folder that has it.
 // It knows nothing of Timmy; BASE_URL, API_KEY and MODEL stand in its environment. Says in one line of JSON what it has seen.
 import OpenAI from "openai";
 
