@@ -125,6 +125,10 @@ class WalletContract:
         await harness.payer_pays(new.payment_request)
         await eventually(harness, lambda: harness.wallet.lookup_invoice(new.payment_hash), Settled(received=ASKED))
         await eventually(harness, harness.wallet.balance, before + ASKED)
+        found = await harness.wallet.lookup_invoice(new.payment_hash)
+        assert isinstance(found, Settled)
+        if found.preimage is not None:
+            assert hashlib.sha256(bytes.fromhex(found.preimage)).hexdigest() == new.payment_hash
 
     async def test_a_hash_that_is_not_ours_is_nobodys_invoice(self, harness: WalletHarness) -> None:
         assert await harness.wallet.lookup_invoice(secrets.token_hex(32)) in (NoSuchInvoice(), Unpaid())

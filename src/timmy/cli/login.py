@@ -69,7 +69,7 @@ async def log_in(url: str, secret: bytes) -> dict[str, Any]:
             content="",
             aux=system_random(32),
         )
-        done = await http.post("/api/identity/verify", {"event": document(event)})
+        done = await http.post("/api/identity/verify", {"event": nostr.document(event)})
         token = text(done, "nostr_token")
         await notebook.do(store.keep_login, url, token, moment_ms(done, "expiresAt"))
     finally:
@@ -79,18 +79,6 @@ async def log_in(url: str, secret: bytes) -> dict[str, Any]:
         return await known.get("/api/identity/me")
     finally:
         await known.aclose()
-
-
-def document(event: nostr.NostrEvent) -> dict[str, object]:
-    return {
-        "id": event.id,
-        "pubkey": event.pubkey,
-        "created_at": event.created_at,
-        "kind": event.kind,
-        "tags": [list(tag) for tag in event.tags],
-        "content": event.content,
-        "sig": event.sig,
-    }
 
 
 def rows_of(me: dict[str, Any]) -> list[tuple[str, str]]:

@@ -64,15 +64,15 @@ def serialize(pubkey: str, created_at: int, kind: int, tags: Sequence[Sequence[s
         raise NostrEventInvalid("The event holds half a character (a lone surrogate), which has no bytes to sign.") from None
 
 
-def parse(document: object) -> NostrEvent:
+def parse(document: object, *, content_chars_max: int = TEXT_CHARS_MAX) -> NostrEvent:
     """An event from JSON, its shape checked and nothing else. Raises NostrEventInvalid."""
     if not isinstance(document, Mapping):
         raise NostrEventInvalid("A Nostr event is a JSON object.")
     id, pubkey, sig = (_hex(document, name, form) for name, form in (("id", HEX_32), ("pubkey", HEX_32), ("sig", HEX_64)))
     kind, created_at = _whole(document, "kind", KIND_MAX), _whole(document, "created_at", CREATED_AT_MAX)
     content, tags = document.get("content"), document.get("tags")
-    if not isinstance(content, str) or len(content) > TEXT_CHARS_MAX:
-        raise NostrEventInvalid(f"The event's `content` must be a text of at most {TEXT_CHARS_MAX:,} characters.")
+    if not isinstance(content, str) or len(content) > content_chars_max:
+        raise NostrEventInvalid(f"The event's `content` must be a text of at most {content_chars_max:,} characters.")
     if not isinstance(tags, list) or len(tags) > TAGS_MAX or not all(_is_tag(tag) for tag in tags):
         raise NostrEventInvalid(f"The event's `tags` must be at most {TAGS_MAX} lists of texts.")
     return NostrEvent(id, pubkey, created_at, kind, tuple(tuple(tag) for tag in tags), content, sig)
@@ -100,6 +100,19 @@ def sign(secret: bytes, *, created_at: int, kind: int, tags: Sequence[Sequence[s
     id = hashlib.sha256(serialize(pubkey, created_at, kind, tags, content)).digest()
     sig = key.sign_schnorr(id, aux)
     return NostrEvent(id.hex(), pubkey, created_at, kind, tuple(tuple(tag) for tag in tags), content, sig.hex())
+
+
+def document(event: NostrEvent) -> dict[str, object]:
+    """The event as JSON has it (NIP-01)."""
+    return {
+        "id": event.id,
+        "pubkey": event.pubkey,
+        "created_at": event.created_at,
+        "kind": event.kind,
+        "tags": [list(tag) for tag in event.tags],
+        "content": event.content,
+        "sig": event.sig,
+    }
 
 
 def npub(pubkey: str) -> str:

@@ -103,7 +103,7 @@ class _Node:
         row = await ask(self.db.read, store.invoice, payment_hash)
         if row is None or row["node"] != self.name:
             return NoSuchInvoice()
-        return Unpaid() if row["received_msat"] is None else Settled(received=Msats(row["received_msat"]))
+        return Unpaid() if row["received_msat"] is None else Settled(Msats(row["received_msat"]), row["preimage"])
 
     async def balance(self) -> Msats:
         await self.key()

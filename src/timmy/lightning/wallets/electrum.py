@@ -143,9 +143,16 @@ class ElectrumWallet:
         asked = _msats(request.get("amount_msat"), self)
         received = await self._received(payment_hash)
         if received is None:
-            return Settled(asked)  # its channel was deleted, and the history with it; Electrum called it paid, so at least this arrived
+            received = asked  # its channel was deleted, and the history with it; Electrum called it paid, so at least this arrived
         # A payment in parts is claimed part by part: until all of it is ours, it is not settled.
-        return Settled(received) if received >= asked else Unpaid()
+        return Settled(received, await self._shown(payment_hash)) if received >= asked else Unpaid()
+
+    async def _shown(self, payment_hash: str) -> str | None:
+        """The preimage of what has arrived. It has arrived whether Electrum shows it or not."""
+        try:
+            return await self._preimage(payment_hash)
+        except WalletDown:
+            return None
 
     async def _received(self, payment_hash: str) -> Msats | None:
         for item in await self._history():

@@ -148,7 +148,7 @@ class LnbitsWallet:
             return NoSuchInvoice()
         if details.get("status") != "success":
             return Unpaid()  # LNbits calls an expired invoice failed
-        return Settled(self._msats(details.get("amount")))
+        return Settled(self._msats(details.get("amount")), _preimage(details.get("preimage")))
 
     async def settlements(self) -> AsyncIterator[str]:
         """What the WebSocket says was paid. A lost connection is made again, more and more patiently."""
@@ -209,9 +209,9 @@ class LnbitsWallet:
     def _outcome(self, payment: dict[str, Any]) -> PaymentOutcome:
         status = payment.get("status")
         if status == "success":
-            preimage, fee_msat = payment.get("preimage"), payment.get("fee")
-            proof = preimage if isinstance(preimage, str) and _HASH.fullmatch(preimage) else None
+            fee_msat = payment.get("fee")
             fee_msat = abs(fee_msat) if type(fee_msat) is int else None  # a fee is a negative number there
+            proof = _preimage(payment.get("preimage"))
             return Succeeded(proof, Msats(fee_msat) if fee_msat is not None and fee_msat <= MSATS_MAX else None)
         if status == "failed":
             return Failed("LNbits calls the payment failed.")
@@ -293,6 +293,10 @@ def _is_incoming(payment: dict[str, Any], wallet: LnbitsWallet) -> bool:
     if type(amount_msat) is not int or amount_msat == 0:
         raise WalletDown(f"{wallet} named an amount that makes no sense.")
     return amount_msat > 0
+
+
+def _preimage(value: object) -> str | None:
+    return value if isinstance(value, str) and _HASH.fullmatch(value) else None
 
 
 def _hinted(text: str) -> str | None:

@@ -49,9 +49,10 @@ class Unpaid:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Paid, irrevocably. `received` is what arrived, which may differ from what was asked."""
+    """Paid, irrevocably. `received` is what arrived, which may differ from what was asked. `preimage`: None where it is not shown."""
 
     received: Msats
+    preimage: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
