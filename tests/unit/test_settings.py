@@ -116,6 +116,7 @@ def test_the_price_sources_and_the_band_are_the_oracles() -> None:
         ({"WALLET": "lnbits", "LNBITS_API_KEY": CANARY}, "LNBITS_URL"),
         ({"WALLET": "lnbits", "LNBITS_URL": "https://lnbits.example"}, "LNBITS_API_KEY"),
         ({"WALLET": "electrum"}, "ELECTRUM_URL"),
+        ({"WALLET": "nwc"}, "NWC_URI"),
         ({"PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY"),
         ({"PROVIDER": "openai"}, "OPENAI_API_KEY"),
     ],
@@ -176,6 +177,7 @@ SECRET_SETTINGS = {
     "OPENAI_API_KEY": CANARY,
     "ELECTRUM_URL": f"http://user:{CANARY}@127.0.0.1:7777",
     "DATABASE_URL": f"postgresql://timmy:{CANARY}@db.example/timmy",
+    "NWC_URI": f"nostr+walletconnect://{'ab' * 32}?relay=wss://r.example/{CANARY}&secret={'cd' * 32}",
 }
 
 
@@ -187,6 +189,7 @@ def test_no_secret_shows_in_a_listing_a_repr_or_an_error() -> None:
     assert settings.admin_token is not None
     assert settings.admin_token.reveal() == CANARY
     assert CANARY in settings.secrets()
+    assert "cd" * 32 in settings.secrets()
     for name, text in SECRET_SETTINGS.items():
         assert CANARY not in str(refusal(**{name: f"{text} and more"}))
     assert CANARY not in str(refusal(DATABASE_URL=f"postgresql://timmy@h:{CANARY}/x"))

@@ -17,12 +17,18 @@ from timmy.clock import SECOND_MS, SystemClock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
+from timmy.lightning.wallets.nwc import TO_BUY, NwcWallet
+from timmy.lightning.wallets.nwc_line import SCHEME
 from timmy.lightning.wallets.protocol import Network, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet, WalletDown
 from timmy.money import Msats, Sats
 
 REFUND_INVOICE_SECONDS = 3_600
 DEVELOPMENT = "dev"
-WAYS = "dev (a server that is tried out), lnbits+https://:KEY@host, or electrum+http://user:password@127.0.0.1:7777"
+KIND_CHARS_SHOWN = 30  # a wallet's address that was pasted wrong may have its key near
+WAYS = (
+    "dev (a server that is tried out), nostr+walletconnect://… (Nostr Wallet Connect), lnbits+https://:KEY@host, or"
+    " electrum+http://user:password@127.0.0.1:7777"
+)
 
 
 class Purse(Protocol):
@@ -65,6 +71,8 @@ class WalletPurse:
         return await self._wallet.lookup_payment(payment_hash)
 
     async def invoice(self, amount: Sats, memo: str) -> str | None:
+        if isinstance(self._wallet, NwcWallet) and not self._wallet.allows("make_invoice"):
+            return None
         made = await self._wallet.create_invoice(amount.msats, memo=memo, expiry_seconds=REFUND_INVOICE_SECONDS, label=memo)
         return made.payment_request
 
@@ -113,6 +121,9 @@ async def open_purse(address: str, server_url: str) -> Purse:
         return DevelopmentPurse(server_url)
     kind, plus, rest = address.partition("+")
     try:
+        if address.startswith(f"{SCHEME}:"):
+            wallet = await NwcWallet.connect(address, SystemClock(), needs=TO_BUY)
+            return WalletPurse(wallet, f"NWC {wallet.mark}")
         url = URL(rest)
         if kind == "lnbits" and plus:
             if not url.password:
@@ -124,7 +135,7 @@ async def open_purse(address: str, server_url: str) -> Purse:
             return WalletPurse(await ElectrumWallet.connect(rest, SystemClock()), f"Electrum {_mark(place, '')}")
     except ValueError as trouble:
         raise NoWallet(f"{trouble}. A wallet is {WAYS}.") from None
-    raise NoWallet(f"{address.partition(':')[0]} is none that is known here. A wallet is {WAYS}.")
+    raise NoWallet(f"{address.partition(':')[0][:KIND_CHARS_SHOWN]} is none that is known here. A wallet is {WAYS}.")
 
 
 def _mark(place: str, key: str) -> str:

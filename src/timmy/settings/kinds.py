@@ -23,6 +23,8 @@ T = TypeVar("T")
 WHOLE = re.compile(r"[0-9]{1,18}")
 DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 MODEL_NAME = re.compile(r"[!-~]{1,200}")
+WALLET_OVER_NOSTR = re.compile(r"nostr\+walletconnect://[0-9a-f]{64}\?[!-~]{1,4000}")
+NOSTR_SECRET = re.compile(r"[?&]secret=([0-9a-f]{64})(?![^&])")
 HIDDEN = "•••"
 SECRET_BYTES_MIN = 16
 DISTINCT_CHARACTERS_MIN = 5
@@ -228,6 +230,17 @@ def url_with_password() -> Kind[Secret]:
     return Kind(parse, "an URL like http://user:password@127.0.0.1:7777", lambda value: mask_password(value.reveal()), secret=True)
 
 
+def wallet_over_nostr() -> Kind[Secret]:
+    """Its form only (NIP-47); the wallet's adapter reads it to the end, and never quotes it either."""
+
+    def parse(text: str) -> Secret:
+        if not WALLET_OVER_NOSTR.fullmatch(text) or len(NOSTR_SECRET.findall(text)) != 1:
+            raise ValueError
+        return Secret(text)
+
+    return Kind(parse, "an address like nostr+walletconnect://KEY?relay=wss://host&secret=HEX", lambda _: HIDDEN, secret=True)
+
+
 def origin() -> Kind[str]:
     def parse(text: str) -> str:
         parts = _http(text)
@@ -306,7 +319,9 @@ def mask_password(text: str) -> str:
 
 
 def passwords(text: str) -> list[str]:
-    """The password in an URL, as it stands there and decoded; empty when there is none."""
+    """What opens something in an URL: its password, as it stands there and decoded, or a wallet's secret. Empty when there is none."""
+    if text.startswith("nostr+walletconnect:"):
+        return NOSTR_SECRET.findall(text)
     try:
         found = urlsplit(text).password
     except ValueError:

@@ -35,7 +35,9 @@ class Settings(ServerSettings):
     """What this house was told. Never changes while it runs; `Settings.load()` at start is the only reader of the environment."""
 
     # The wallet
-    wallet: str = setting("Wallet", "WALLET", kinds.one_of("builtin", "lnbits", "electrum"), "builtin", "Where sats come in and go out.")
+    wallet: str = setting(
+        "Wallet", "WALLET", kinds.one_of("builtin", "lnbits", "electrum", "nwc"), "builtin", "Where sats come in and go out."
+    )
     lnbits_url: str | None = setting("Wallet", "LNBITS_URL", kinds.url(), None, "The LNbits server, for WALLET=lnbits.")
     lnbits_api_key: Secret | None = setting(
         "Wallet", "LNBITS_API_KEY", kinds.secret(), None, "Admin key of the LNbits wallet (it pays refunds)."
@@ -46,6 +48,9 @@ class Settings(ServerSettings):
         kinds.url_with_password(),
         None,
         "Electrum's JSON-RPC with its rpcuser and rpcpassword, for WALLET=electrum.",
+    )
+    nwc_uri: Secret | None = setting(
+        "Wallet", "NWC_URI", kinds.wallet_over_nostr(), None, "A wallet's Nostr Wallet Connect address, for WALLET=nwc."
     )
     invoice_ttl_seconds: int = setting(
         "Wallet",
