@@ -18,7 +18,7 @@ from timmy.identity import nostr
 from timmy.identity.nostr import NostrEvent
 from timmy.identity.sealing import Nip44
 from timmy.lightning.wallets.nwc import NwcWallet
-from timmy.lightning.wallets.nwc_line import parse_uri
+from timmy.lightning.wallets.nwc_uri import parse_uri
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,

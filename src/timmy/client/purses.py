@@ -18,7 +18,7 @@ from timmy.lightning import bolt11
 from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
 from timmy.lightning.wallets.nwc import TO_BUY, NwcWallet
-from timmy.lightning.wallets.nwc_line import SCHEME
+from timmy.lightning.wallets.nwc_uri import SCHEME
 from timmy.lightning.wallets.protocol import Network, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet, WalletDown
 from timmy.money import Msats, Sats
 

@@ -25,7 +25,8 @@ from timmy.identity.nostr import HEX_32
 from timmy.ids import RandomBytes, system_random
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.calls import NoAnswer, NotSent
-from timmy.lightning.wallets.nwc_line import Told, WalletLine, parse_uri
+from timmy.lightning.wallets.nwc_line import Told, WalletLine
+from timmy.lightning.wallets.nwc_uri import parse_uri
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,

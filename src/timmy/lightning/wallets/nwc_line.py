@@ -13,81 +13,27 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
-from coincurve import PrivateKey
 
 from timmy.clock import SECOND_MS, Clock
 from timmy.identity import nostr
 from timmy.identity.nostr import NostrEvent
-from timmy.identity.sealing import CURVE_ORDER, Nip04, Nip44, Seal, SealBroken, shared_x
+from timmy.identity.sealing import Nip04, Nip44, Seal, SealBroken
 from timmy.ids import RandomBytes
 from timmy.lightning.wallets.calls import JsonCalls, NoAnswer, NotSent
+from timmy.lightning.wallets.nwc_uri import WalletUri
 
-SCHEME = "nostr+walletconnect"
 INFO, REQUEST, ANSWER = 13_194, 23_194, 23_195
 NOTIFICATIONS = {Nip44.name: 23_197, Nip04.name: 23_196}
 AUTHENTICATION = 22_242  # NIP-42
 AUX_BYTES = 32
-RELAYS_MAX = 8
-URI_CHARS_MAX = 4_096
 MESSAGE_BYTES_MAX = 256 * 1024  # "NWC relays SHOULD allow at least a payload size of 64KB"
 CONTENT_CHARS_MAX = 128 * 1024
 RELAY_WORDS_CHARS_MAX = 200
 HEARTBEAT_SECONDS = 30.0
 SKEW_SECONDS = 3_600  # how far the wallet's clock may be behind ours before a relay keeps its answers from us
 HINTS_MAX = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class WalletUri:
-    """A connection that a wallet has made for one program. Whoever has the secret can spend what the wallet allows it."""
-
-    wallet_pubkey: str
-    relays: tuple[str, ...]
-    secret: bytes = field(repr=False)
-
-    @property
-    def pubkey(self) -> str:
-        """Ours, on this connection."""
-        return PrivateKey(self.secret).public_key_xonly.format().hex()
-
-
-def parse_uri(text: str) -> WalletUri:
-    """Strictly (NIP-47, "Nostr Wallet Connect URI"): what is doubtful is refused before anything is sent. ValueError never quotes the text,
-    because the secret is in it. Parameters that are not known here, as `lud16`, are left alone."""
-    if len(text) > URI_CHARS_MAX:
-        raise ValueError("A Nostr Wallet Connect address is shorter than that")
-    try:
-        parts = urlsplit(text)
-        pairs = parse_qsl(parts.query, strict_parsing=True, keep_blank_values=True, max_num_fields=32)
-    except ValueError:
-        raise ValueError("A Nostr Wallet Connect address cannot be read like this; copy it again from the wallet") from None
-    if parts.scheme != SCHEME or parts.path or parts.fragment:
-        raise ValueError(f"A Nostr Wallet Connect address looks like {SCHEME}://PUBKEY?relay=wss://…&secret=…")
-    if not nostr.HEX_32.fullmatch(parts.netloc):
-        raise ValueError("Before the ? of a Nostr Wallet Connect address stands the wallet's public key, 64 hex digits in lower case")
-    secrets = [value for name, value in pairs if name == "secret"]
-    relays = tuple(dict.fromkeys(value for name, value in pairs if name == "relay"))
-    if len(secrets) != 1 or not nostr.HEX_32.fullmatch(secrets[0]) or not 0 < int(secrets[0], 16) < CURVE_ORDER:
-        raise ValueError("A Nostr Wallet Connect address has one secret, 64 hex digits in lower case")
-    if not 1 <= len(relays) <= RELAYS_MAX or not all(map(_is_relay, relays)):
-        raise ValueError("A Nostr Wallet Connect address names its relays as relay=wss://host")
-    uri = WalletUri(parts.netloc, relays, bytes.fromhex(secrets[0]))
-    try:
-        shared_x(uri.secret, uri.wallet_pubkey)
-    except ValueError:
-        raise ValueError("The public key in that Nostr Wallet Connect address is none") from None
-    return uri
-
-
-def _is_relay(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("wss", "ws") and bool(parts.hostname) and parts.username is None and parts.port != 0
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
