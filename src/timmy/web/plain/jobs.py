@@ -17,7 +17,7 @@ from timmy.web.markup import NOTHING, Markup
 from timmy.web.plain.forms import check_origin, key_of, read_form
 from timmy.web.plain.home import Front, Typed, home_page
 from timmy.web.plain.job_page import address, job_page
-from timmy.web.plain.trouble import see, trouble_card
+from timmy.web.plain.trouble import see, told_when, trouble_card
 from timmy.web.refusals import InvoiceNotFound
 
 
@@ -67,7 +67,8 @@ class JobPages:
                 destination = fields.destination(document)
             await self.house.jobs.refund(known, destination, key=key)
         except TimmyError as error:
-            return await self._shown(view, trouble=trouble_card(error, request), to=form.get("to", ""), status=error.status)
+            page = await self._shown(view, trouble=trouble_card(error, request), to=form.get("to", ""), status=error.status)
+            return told_when(page, error, request)
         return see(address(known))
 
     async def pretend_to_pay(self, request: Request) -> Response:
@@ -116,7 +117,8 @@ async def front(house: WebHouse) -> Front:
 
 async def again(house: WebHouse, error: TimmyError, request: Request, form: Mapping[str, str]) -> Response:
     """The front page, with what was typed, and what was wrong with it."""
-    return home_page(await front(house), house.settings, typed(form), trouble=trouble_card(error, request), status=error.status)
+    page = home_page(await front(house), house.settings, typed(form), trouble=trouble_card(error, request), status=error.status)
+    return told_when(page, error, request)
 
 
 def typed(form: Mapping[str, str]) -> Typed:

@@ -20,7 +20,7 @@ from timmy.web.plain.forms import check_origin, key_of
 from timmy.web.plain.home import Typed
 from timmy.web.plain.jobs import again, destination_of, form_of, typed
 from timmy.web.plain.session_page import address, request_page, session_page
-from timmy.web.plain.trouble import see, trouble_card
+from timmy.web.plain.trouble import see, told_when, trouble_card
 from timmy.web.refusals import FieldWrongType, InvoiceNotFound, MacaroonWanted, NarrowedKey
 from timmy.web.sessions import CAPABILITY, ID, session_id
 
@@ -70,7 +70,7 @@ class SessionPages:
             done = await self._asked(permit, text, form, document)
         except TimmyError as error:
             fresh = await self.house.sessions.view(view.id)
-            return self._shown(fresh, typed(form), trouble=trouble_card(error, request), status=error.status)
+            return self._refused(error, request, fresh, form)
         return see(f"{address(view.id)}/requests/{done}")
 
     async def _asked(self, permit: Permit, text: str, form: Mapping[str, str], document: dict[str, object]) -> str:
@@ -107,7 +107,7 @@ class SessionPages:
             with self.house.offers.passing(request):
                 await self.house.sessions.topup(view.id, amount, key=key_of(form, document, f"session:{view.id}"))
         except TimmyError as error:
-            return self._shown(view, typed(form), trouble=trouble_card(error, request), status=error.status)
+            return self._refused(error, request, view, form)
         return see(address(view.id))
 
     async def close(self, request: Request) -> Response:
@@ -118,7 +118,7 @@ class SessionPages:
             destination = await self._destination(form, document, view)
             await self.house.sessions.close(permit, destination, key=key_of(form, document, f"session:{view.id}"))
         except TimmyError as error:
-            return self._shown(view, trouble=trouble_card(error, request), to=form.get("to", ""), status=error.status)
+            return self._refused(error, request, view, form)
         return see(address(view.id))
 
     async def _destination(self, form: Mapping[str, str], document: dict[str, object], view: SessionView) -> Destination:
@@ -141,6 +141,11 @@ class SessionPages:
     ) -> Response:
         pretend = self.house.dev is not None
         return session_page(view, self.house.settings, wrote or Typed(), pretend=pretend, trouble=trouble, to=to, status=status)
+
+    def _refused(self, error: TimmyError, request: Request, view: SessionView, form: Mapping[str, str]) -> Response:
+        """The page with what was typed, and what was wrong with it."""
+        page = self._shown(view, typed(form), trouble=trouble_card(error, request), to=form.get("to", ""), status=error.status)
+        return told_when(page, error, request)
 
     async def _form_and_view(self, request: Request) -> tuple[dict[str, str], SessionView]:
         known = session_id(request)

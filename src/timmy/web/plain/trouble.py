@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -11,7 +9,6 @@ from timmy.errors import Outage, Refusal, TimmyError
 from timmy.web.markup import Markup, el
 from timmy.web.plain.sheet import sheet
 from timmy.web.problems import Problem, document, request_id_of
-
 
 WORDS = {"amountSats": "The number of sats", "refundTo": "The Lightning address", "lightningAddress": "The Lightning address"}
 
@@ -30,10 +27,12 @@ def in_words(error: TimmyError, request: Request) -> str:
     return told
 
 
-def headers_of(error: TimmyError, request: Request) -> Mapping[str, str]:
-    """When it is worth trying again."""
+def told_when(answer: Response, error: TimmyError, request: Request) -> Response:
+    """The same answer, which says when it is worth trying again."""
     after = Problem(error, request_id_of(request)).headers.get("retry-after")
-    return {"Retry-After": after} if after else {}
+    if after:
+        answer.headers["Retry-After"] = after
+    return answer
 
 
 def trouble_page(error: TimmyError, request: Request) -> Response:
@@ -41,7 +40,7 @@ def trouble_page(error: TimmyError, request: Request) -> Response:
         raise error  # it goes to the log as any other, and is answered by the envelope
     back = el("p", el("a", "To the front page", href="/api/ui"))
     title = error.title
-    return sheet(f"{title} · Timmy", el("h1", title), _told(error, request), back, status=error.status, headers=headers_of(error, request))
+    return told_when(sheet(f"{title} · Timmy", el("h1", title), _told(error, request), back, status=error.status), error, request)
 
 
 def _told(error: TimmyError, request: Request) -> Markup:
