@@ -137,10 +137,10 @@ def _jobs(board: Board) -> str:
 
 def _gateway(found: Mapping[str, Any]) -> str:
     whole, streams = gateway.boards(found)
-    named, at_64 = gateway.name, [gateway.name(who, 64) for who in gateway.WHOLE]
-    _, pg, lite, litellm, naive = (whole[name] for name in at_64)
+    named = gateway.name
+    _, pg, pg_twice, lite, litellm, naive = (whole[named(who, 64)] for who in gateway.WHOLE)
     rows: list[tuple[str, Spread, float | None]] = []
-    for engine, ours in (("PostgreSQL", pg), ("SQLite", lite)):
+    for engine, ours in (("PostgreSQL, two processes", pg_twice), ("PostgreSQL", pg), ("SQLite", lite)):
         rows += [
             (f"{engine}, 64 callers: Timmy ÷ LiteLLM", ratio(ours, litellm), 25.0),
             (f"{engine}, 64 callers: Timmy ÷ the naive design", ratio(ours, naive), None),

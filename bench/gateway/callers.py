@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +26,13 @@ class Refused(Exception):
     """Not 200, or not what was asked for."""
 
 
-def request(port: int, key: str, model: str, *, stream: bool) -> bytes:
+def request(key: str, model: str, *, stream: bool) -> bytes:
     asked: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": LIMIT}
     if stream:
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     body = json.dumps(asked).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -107,9 +108,10 @@ class Line(asyncio.Protocol):
         self._fail(Refused(f"the connection was closed: {exc}"))
 
 
-async def lines(port: int, count: int) -> list[Line]:
+async def lines(ports: Sequence[int], count: int) -> list[Line]:
+    """Connections, to each port in turn."""
     loop = asyncio.get_running_loop()
-    return [(await loop.create_connection(Line, "127.0.0.1", port))[1] for _ in range(count)]
+    return [(await loop.create_connection(Line, "127.0.0.1", ports[n % len(ports)]))[1] for n in range(count)]
 
 
 async def main(order: dict[str, Any]) -> None:
@@ -118,8 +120,8 @@ async def main(order: dict[str, Any]) -> None:
 
 
 async def _measure(order: dict[str, Any]) -> None:
-    free = await lines(order["port"], order["callers"])
-    requests = cycle([request(order["port"], key, order["model"], stream=order["stream"]) for key in order["keys"]])
+    free = await lines(order["ports"], order["callers"])
+    requests = cycle([request(key, order["model"], stream=order["stream"]) for key in order["keys"]])
     answered = 0
     await free[0].ask(next(requests))
     wait_for_go()

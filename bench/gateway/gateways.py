@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +34,10 @@ ASK_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`pid`: None for the upstream itself, which is not what is measured."""
+    """`pids`: of its processes, one for each port; none of the upstream itself, which is not what is measured."""
 
-    port: int
-    pid: int | None
+    ports: Sequence[int]
+    pids: Sequence[int]
     keys: Sequence[str]
 
 
@@ -50,14 +50,14 @@ def upstream() -> Iterator[Gateway]:
         said = process.stdout.readline()
         if not said:
             raise RunnerFailed("the upstream did not start")
-        yield Gateway(int(said), None, ("none",))
+        yield Gateway((int(said),), (), ("none",))
     finally:
         _end(process)
 
 
 @contextmanager
-def timmy(url: str, folder: Path, upstream_port: int) -> Iterator[Gateway]:
-    """`timmy serve`, with sessions whose deposits are paid."""
+def timmy(url: str, folder: Path, upstream_port: int, *, processes: int = 1) -> Iterator[Gateway]:
+    """`timmy serve`, with sessions whose deposits are paid. The callers share the processes out among themselves."""
     settings = {
         "PROVIDER": "openai",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
@@ -71,9 +71,16 @@ def timmy(url: str, folder: Path, upstream_port: int) -> Iterator[Gateway]:
         "INFRA_REQUESTS_PER_MONTH": "10000",
         "SESSION_MAX_SATS": str(DEPOSIT.value),
     }
-    with serving(url, folder, settings) as server:
-        macaroons = asyncio.run(_open_sessions(server.url, KEYS))
-        yield Gateway(int(server.url.rpartition(":")[2]), server.pid, macaroons)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(url, _place(folder, number), settings)) for number in range(processes)]
+        macaroons = asyncio.run(_open_sessions(servers[0].url, KEYS))
+        yield Gateway([int(server.url.rpartition(":")[2]) for server in servers], [server.pid for server in servers], macaroons)
+
+
+def _place(folder: Path, number: int) -> Path:
+    place = folder / f"server-{number}"
+    place.mkdir()
+    return place
 
 
 async def _open_sessions(url: str, count: int) -> list[str]:
@@ -110,7 +117,7 @@ def litellm(bin: Path, folder: Path, upstream_port: int) -> Iterator[Gateway]:
         "LITELLM_LOG": "ERROR",
     }
     with _running(command, folder, more, ready=f"http://127.0.0.1:{port}/health/liveliness") as process:
-        yield Gateway(port, process.pid, keys)
+        yield Gateway((port,), (process.pid,), keys)
 
 
 def _litellm_configuration(upstream_port: int) -> dict[str, object]:
@@ -137,7 +144,7 @@ def naive(bin: Path, folder: Path, url: str, upstream_port: int) -> Iterator[Gat
     order = json.dumps({"url": url, "port": port, "upstream_port": upstream_port})
     command = [str(bin / "python"), "-m", "bench.gateway.naive", order]
     with _running(command, folder, {"PYTHONPATH": str(ROOT)}, ready=f"http://127.0.0.1:{port}/docs") as process:
-        yield Gateway(port, process.pid, keys)
+        yield Gateway((port,), (process.pid,), keys)
 
 
 @contextmanager

@@ -31,8 +31,8 @@ async def measure(gateway: Gateway, rss_kib: Callable[[], int], streams: int) ->
 
 async def _open(gateway: Gateway, count: int) -> list[Line]:
     """Each has brought its first token, and is still open."""
-    opened = await lines(gateway.port, count)
-    answers = [line.ask(request(gateway.port, gateway.keys[n % len(gateway.keys)], HELD, stream=True)) for n, line in enumerate(opened)]
+    opened = await lines(gateway.ports, count)
+    answers = [line.ask(request(gateway.keys[n % len(gateway.keys)], HELD, stream=True)) for n, line in enumerate(opened)]
     while any(not line.tokens for line in opened):
         if over := [answer for answer in answers if answer.done()]:
             raise over[0].exception() or Refused("a stream that should be held has ended")

@@ -31,7 +31,9 @@ STREAM_SECONDS = 6.0  # of anybody's streams: two hundred that began together en
 DATABASE = "bench_gateway"
 
 BARE, PG, LITE, LITELLM, NAIVE = "the bare upstream", "Timmy, PostgreSQL", "Timmy, SQLite", "LiteLLM", "naive: FastAPI, httpx, FOR UPDATE"
-WHOLE = (BARE, PG, LITE, LITELLM, NAIVE)
+PG_TWICE = "Timmy, PostgreSQL, two processes"
+WHOLE = (BARE, PG, PG_TWICE, LITE, LITELLM, NAIVE)
+ON_POSTGRES = (PG, PG_TWICE, NAIVE)
 STREAMING = (BARE, PG, LITE, LITELLM)
 OPEN_STREAMS = (PG, LITE, LITELLM)
 
@@ -52,7 +54,12 @@ def name(who: str, callers: int) -> str:
 
 def run(cluster: Cluster, folder: Path, out: Path, patience: Patience, *, quick: bool) -> dict[str, Any]:
     house = House(cluster, folder, venv.folder_of(out), patience)
-    whole = [Variant(name(who, callers), partial(_turn, house, who, callers)) for callers in CALLERS for who in WHOLE]
+    whole = [
+        Variant(name(who, callers), partial(_turn, house, who, callers))
+        for callers in CALLERS
+        for who in WHOLE
+        if callers > 1 or who != PG_TWICE
+    ]
     streams = [Variant(who, partial(_turn, house, who, STREAMS, stream=True)) for who in STREAMING]
     print(f"  {STREAMS} streams: tokens a second, and the time to the first token", flush=True)
     return {
@@ -74,18 +81,17 @@ def _turn(house: House, who: str, callers: int, *, stream: bool = False) -> Turn
     with _placed(house) as place:
         tally = place / "tally"
         with _opened(house, who, place) as (gateway, url):
-            order = {"port": gateway.port, "keys": gateway.keys, "model": AT_ONCE, "stream": stream, "callers": callers}
+            order = {"ports": list(gateway.ports), "keys": gateway.keys, "model": AT_ONCE, "stream": stream, "callers": callers}
             order |= {"warm_seconds": warm_seconds, "seconds": seconds, "tally": str(tally)}
-            pids = [gateway.pid] if gateway.pid else []
-            server_pid = house.cluster.pid if who in (PG, NAIVE) else None
-            turn = run_together("bench.gateway.callers", [order], server_pid=server_pid, more_pids=pids)
+            server_pid = house.cluster.pid if who in ON_POSTGRES else None
+            turn = run_together("bench.gateway.callers", [order], server_pid=server_pid, more_pids=gateway.pids)
         _check(who, url, int(tally.read_text()), charge_msat(STREAM_TOKENS if stream else ANSWER_TOKENS))
     return turn
 
 
 def _check(who: str, url: str, answered: int, each_msat: int) -> None:
     """Raises BooksWrong. Of the upstream and of LiteLLM there are no books."""
-    if who in (PG, LITE):
+    if who in (PG, PG_TWICE, LITE):
         accounts.check(url, answered, each_msat)
     elif who == NAIVE:
         _check_naive(url, answered, each_msat)
@@ -104,8 +110,7 @@ def _check_naive(url: str, answered: int, each_msat: int) -> None:
 def _open_streams(house: House, who: str, streams: int) -> dict[str, float]:
     with _placed(house) as place:
         with _opened(house, who, place) as (gateway, url):
-            assert gateway.pid is not None
-            found = asyncio.run(held.measure(gateway, partial(machine.rss_kib, gateway.pid), streams))
+            found = asyncio.run(held.measure(gateway, partial(machine.rss_kib, gateway.pids[0]), streams))
         if who in (PG, LITE):
             accounts.check(url, held.FIRST_STREAMS + streams, None)
     print(f"  {who}: {found}", flush=True)
@@ -126,15 +131,15 @@ def _placed(house: House) -> Iterator[Path]:
 @contextmanager
 def _opened(house: House, who: str, place: Path) -> Iterator[tuple[Gateway, str]]:
     """The gateway, and the URL of its database; both it and its upstream are gone when the block ends."""
-    url = house.cluster.fresh(DATABASE, empty=who == NAIVE) if who in (PG, NAIVE) else f"sqlite://{place / 'timmy.db'}"
+    url = house.cluster.fresh(DATABASE, empty=who == NAIVE) if who in ON_POSTGRES else f"sqlite://{place / 'timmy.db'}"
     with ExitStack() as stack:
         upstream = stack.enter_context(gateways.upstream())
-        if who in (PG, LITE):
-            gateway = stack.enter_context(gateways.timmy(url, place, upstream.port))
+        if who in (PG, PG_TWICE, LITE):
+            gateway = stack.enter_context(gateways.timmy(url, place, upstream.ports[0], processes=2 if who == PG_TWICE else 1))
         elif who == LITELLM:
-            gateway = stack.enter_context(gateways.litellm(house.bin, place, upstream.port))
+            gateway = stack.enter_context(gateways.litellm(house.bin, place, upstream.ports[0]))
         elif who == NAIVE:
-            gateway = stack.enter_context(gateways.naive(house.bin, place, url, upstream.port))
+            gateway = stack.enter_context(gateways.naive(house.bin, place, url, upstream.ports[0]))
         else:
             gateway = upstream
         yield gateway, url

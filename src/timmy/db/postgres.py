@@ -23,6 +23,11 @@ CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 30_000
 NO_TIMEOUT = 0
+# How statements are planned. Planned anew, each is planned for the tables as they are: right for whatever reads much.
+ANEW = ("plan_cache_mode=force_custom_plan",)
+# What is written touches a few rows by their ids, the same way whatever the tables hold, and planning it costs more than doing it: it is
+# planned once. Without the rest, a plan that was made while a table was empty would scan all of it for ever.
+ONCE = ("plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off")
 
 Raw = psycopg.Connection[dict[str, Any]]
 
@@ -110,8 +115,7 @@ def connect(url: str, *, read_only: bool = False, statement_timeout_ms: int | No
                     f"lock_timeout={LOCK_TIMEOUT_MS}",
                     f"statement_timeout={STATEMENT_TIMEOUT_MS if statement_timeout_ms is None else statement_timeout_ms}",
                     "TimeZone=UTC",
-                    # A plan that was made while a table was empty scans all of it for ever; planning anew costs microseconds.
-                    "plan_cache_mode=force_custom_plan",
+                    *(ANEW if read_only else ONCE),
                 )
             ),
             application_name="timmy",
