@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 from pydantic import SecretStr
 
 from timmy import __version__
@@ -53,11 +54,22 @@ class BadStatus(Exception):
 
 def loads(text: str) -> object:
     """JSON of unknown origin; None for what is none. Deep nesting and huge numbers are none, too."""
+    answer: object
     try:
-        answer: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        answer = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            answer = json.loads(text)  # half a surrogate pair, where a token ends in the middle of one: no JSON, and yet an answer
+        except (ValueError, RecursionError):
+            return None
     return answer
+
+
+def dumps(body: Mapping[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # a whole number of more than 64 bits, which JSON does not forbid
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def member(value: object, *path: str) -> object:
@@ -105,6 +117,7 @@ class Upstream:
         self._given = session
         self._own: aiohttp.ClientSession | None = None
         self._timeouts = timeouts or Timeouts()
+        self._connecting = aiohttp.ClientTimeout(connect=self._timeouts.connect_seconds, sock_connect=self._timeouts.connect_seconds)
         self._clock = clock or SystemClock()
 
     async def aclose(self) -> None:
@@ -151,17 +164,17 @@ class Upstream:
         self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None, wait_seconds: float
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         """The response, its headers read. Left with anything unread, the connection is closed: that is what stops the provider's work."""
-        connect_seconds = self._timeouts.connect_seconds
+        # identity: a compressed stream arrives in lumps, and a small bomb would unpack to gigabytes.
+        always = {"User-Agent": f"timmy/{__version__}", "Accept-Encoding": "identity", "Content-Type": "application/json"}
         try:
             async with asyncio.timeout(wait_seconds):
                 response = await self._session().request(
                     method,
                     self._base_url + path,
-                    json=body,
-                    # identity: a compressed stream arrives in lumps, and a small bomb would unpack to gigabytes.
-                    headers={"User-Agent": f"timmy/{__version__}", "Accept-Encoding": "identity", **headers},
+                    data=None if body is None else dumps(body),
+                    headers={**always, **headers},
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(connect=connect_seconds, sock_connect=connect_seconds),
+                    timeout=self._connecting,
                 )
         except TimeoutError:
             raise trouble.down(trouble.Down.TIMED_OUT) from None

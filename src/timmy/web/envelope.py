@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,9 +50,11 @@ class Envelope:
         self.app = app
         self.house = house
         self.proxies = networks(house.settings.trusted_proxies)
-        self.headers = dict(SECURITY)
+        self._log = log.bind()  # once: to find it anew for each request takes longer than to write nothing
+        headers = dict(SECURITY)
         if house.settings.public_url.startswith("https://"):
-            self.headers["Strict-Transport-Security"] = HSTS
+            headers["Strict-Transport-Security"] = HSTS
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,13 +69,13 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(raw=message["headers"])
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
-                headers["X-Request-Id"] = request_id
+                given = list(message["headers"])
+                said = {name for name, _ in given}
+                given += [pair for pair in self._headers if pair[0] not in said]
+                given.append((b"x-request-id", request_id.encode()))
                 if status in (408, 413):
-                    headers["Connection"] = "close"  # else the rest of what we refused to read would have to be read
-                message["headers"] = headers.raw
+                    given.append((b"connection", b"close"))  # else the rest of what we refused to read would have to be read
+                message["headers"] = given
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -99,7 +101,7 @@ class Envelope:
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "OTHER"
         self.house.metrics.http_request(method=method, route=route, status=status, seconds=seconds)
         client = client_address(scope, self.proxies)
-        tell = log.debug if route in QUIET and status < 500 else log.info
+        tell = self._log.debug if route in QUIET and status < 500 else self._log.info
         tell("http", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1), client=client)
 
 
@@ -136,6 +138,13 @@ class Origins(CORSMiddleware):
             expose_headers=EXPOSED,
             max_age=600,
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where no other origin is allowed, no answer is another for one: there is nothing to add to those that name none."""
+        if not self.allow_origins and scope["type"] == "http" and not any(name == b"origin" for name, _ in scope["headers"]):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         answer = super().preflight_response(request_headers)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -83,6 +84,13 @@ class App(Starlette):
 
     def openapi(self) -> Document:
         return self.document
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Without Starlette's own layer for what was not expected: the envelope is that layer."""
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        for layer in reversed(self.user_middleware):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        return app
 
 
 class NamedRoute(Route):
