@@ -171,6 +171,7 @@ def _furnish(
         ready=vitals.ready,
         version=__version__,
         wallet_hint=receiving.hint,
+        look=wallet.lookup_invoice,
         receipt_key=_receipt_key(settings, random_bytes),
         hook_secret=hook_secret,
         completions=completions,

@@ -149,7 +149,7 @@ def _news(settled: Sequence[_Settled], left: Mapping[str, tuple[int, int]], term
 
 def completion_view(row: Row) -> CompletionView:
     kept = json.loads(row["output"]) if row["output"] else {}
-    charged = Msats(row["charged_msat"])
+    charged, quote = Msats(row["charged_msat"]), Quote.from_json(row["quote"])
     return CompletionView(
         id=row["id"],
         model=row["model"],
@@ -159,8 +159,12 @@ def completion_view(row: Row) -> CompletionView:
         finish=kept.get("finish"),
         usage=Usage(**json.loads(row["usage"])) if row["usage"] else None,
         charged=charged,
-        cost=_in_dollars(charged, Quote.from_json(row["quote"])),
+        cost=_in_dollars(charged, quote),
         balance=Msats(row["left_msat"]),
+        quote=quote,
+        held=Msats(row["held_msat"]),
+        body_sha256=row["body_sha256"],
+        ended_at_ms=row["ended_at_ms"],
     )
 
 

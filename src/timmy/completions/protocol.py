@@ -13,6 +13,7 @@ from timmy.identity.macaroons import Macaroon
 from timmy.models import Usage
 from timmy.models.chat import Chat, Piece
 from timmy.money import Msats, NanoUsd
+from timmy.pricing import Quote
 from timmy.sessions import SessionState
 
 __all__ = ["CompletionView", "CompletionsDesk", "Ending", "Key", "KeyView", "LimitView", "LiveCompletion", "ModelView", "Use", "Wanted"]
@@ -56,6 +57,10 @@ class CompletionView:
     charged: Msats
     cost: NanoUsd  # what was charged, in dollars at the price of the call
     balance: Msats  # the session's when it ended; while it runs, as it was when it began
+    quote: Quote = field(repr=False)  # the prices that were frozen for it
+    held: Msats  # what was set aside for it in all: the most that it could come to
+    body_sha256: str  # of the request's body as it came
+    ended_at_ms: int | None
 
 
 class LiveCompletion(Protocol):

@@ -255,6 +255,7 @@ def _cost(row: Row, quote: Quote | None) -> CostLedger | None:
         Msats(row["charged_msat"]),
         Msats(row["charge_msat"]),
         Msats(row["absorbed_msat"] or 0),
+        Msats(row["charge_msat"] + row["gift_reserved_msat"]),
     )
 
 

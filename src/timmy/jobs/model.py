@@ -56,6 +56,7 @@ class CostLedger:
     charged: Msats  # to the customer, after the margin; never above what they paid
     paid: Msats  # what the customer paid for the work
     absorbed: Msats = NOTHING  # what the pool took over of the charge, on top of `charged`
+    held: Msats = NOTHING  # the most that both together could come to: what was set aside for the work
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from timmy.identity.signing import SigningKey
 from timmy.identity.trust import Terms as TrustTerms
 from timmy.jobs.estimate import Estimate
 from timmy.jobs.protocol import JobsDesk
+from timmy.lightning.wallets.protocol import InvoiceLookup, NoSuchInvoice
 from timmy.money import Msats, Sats
 from timmy.sessions.protocol import SessionsDesk
 from timmy.settings import Secret
@@ -210,6 +211,10 @@ async def _nothing() -> None: ...
 async def _no_hint(_payment_hash: str) -> None: ...
 
 
+async def _no_look(_payment_hash: str) -> InvoiceLookup:
+    return NoSuchInvoice()
+
+
 @dataclass(slots=True)
 class WebHouse:
     settings: WebSettings
@@ -226,6 +231,7 @@ class WebHouse:
     version: str
     wallet_hint: Callable[[str], Awaitable[None]] = _no_hint  # "have a look at this payment hash": believed only after a look
     receipt_key: SigningKey | None = None  # None: no receipts
+    look: Callable[[str], Awaitable[InvoiceLookup]] = _no_look  # what the wallet says of an invoice; WalletDown
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
     operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides

@@ -6,16 +6,22 @@ those can prove what it is about, and nobody learns them from it. Each time it i
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import hashlib
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from timmy.clock import SECOND_MS, iso
-from timmy.identity.nostr import NostrEvent
+from timmy.completions.protocol import CompletionView, Ending
+from timmy.completions.refusals import CompletionInProgress, CompletionNotFound
+from timmy.identity import nostr
 from timmy.identity.signing import SigningKey
 from timmy.jobs.desk import JobNotFound, JobUnderWay
-from timmy.jobs.model import InvoiceView, JobView
+from timmy.jobs.model import InvoiceView, JobView, State
+from timmy.lightning.wallets.protocol import Settled, WalletDown
 from timmy.models import Usage
 from timmy.money import Msats, NanoUsd
 from timmy.pricing import Quote
@@ -25,14 +31,21 @@ from timmy.web import views
 from timmy.web.examples import EVENT
 from timmy.web.house import WebHouse
 from timmy.web.jobs import JOB_ID_PARAMETER, job_id
-from timmy.web.operations import BEARER, Operation, Sends
+from timmy.web.operations import BEARER, Operation, Sends, path_parameter
+from timmy.web.payments import Paid
 from timmy.web.render import Json, private, to_json
 from timmy.web.session_operations import MACAROON_REFUSALS, REQUEST_ID_PARAMETER, SESSION_ID_PARAMETER
 from timmy.web.sessions import ID, SessionRoutes
 from timmy.web.stream import OpenStreams
+from timmy.web.v1 import V1Routes, offering
+from timmy.web.v1_operations import EXAMPLE, KEY_REFUSALS
 
 KIND = 30_078  # NIP-78, "Arbitrary custom app data": addressable, so that a relay keeps the latest of each
 TYPE, FORMAT = "timmy.receipt", 1
+LOOK_SECONDS = 5.0
+WALLET_SILENT = "The server's wallet was not answering."
+WALLET_FORGOT = "The server's wallet does not know this payment any more."
+WALLET_HIDES = "The server's wallet shows no preimages of what it received."
 Document = dict[str, object]
 
 
@@ -45,7 +58,20 @@ class ReceiptRoutes(SessionRoutes):
         view = await self.house.jobs.view(job_id(request))
         if not view.state.is_final:
             raise JobUnderWay("A receipt is made when the job has ended. Follow it at /events.")
-        return private(self._signed(view.id, of_job(view)))
+        asked = [view.eval_invoice, *([view.work_invoice] if view.work_invoice else [])]
+        seen = await asyncio.gather(*(self._seen(invoice) for invoice in asked))
+        return private(signed(self.house, self.key, view.id, of_job(view, list(seen))))
+
+    async def _seen(self, invoice: InvoiceView) -> Settled | str | None:
+        """What arrived, by the wallet's word; None where nothing did; or why the wallet cannot be asked about what did."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await self.house.look(invoice.payment_hash)
+        except (WalletDown, TimeoutError):
+            return WALLET_SILENT if invoice.settled else None
+        if isinstance(found, Settled):
+            return found
+        return WALLET_FORGOT if invoice.settled else None
 
     async def session_request(self, request: Request) -> Response:
         permit = await self._permit(request)
@@ -57,22 +83,36 @@ class ReceiptRoutes(SessionRoutes):
             raise sessions.RequestInProgress(
                 "A receipt is made when the request has ended. Ask again in a moment.", runningRequestId=view.id
             )
-        return private(self._signed(view.id, of_request(view)))
+        return private(signed(self.house, self.key, view.id, of_request(view)))
 
     async def names(self, _request: Request) -> Response:
         """NIP-05: which key speaks for this site. A page of another site may ask, so the answer is for every origin."""
         return Json({"names": {"_": self.key.pubkey}}, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"})
 
-    def _signed(self, subject: str, told: Document) -> Document:
-        content = {"type": TYPE, "version": FORMAT, "server": self.house.settings.public_url, "subjectSha256": sha256(subject), **told}
-        tags = (("d", f"timmy/receipt/{sha256(subject)}"), ("alt", "A receipt for an AI agent's work, paid over Lightning"))
-        created_at = self.house.clock.now_ms() // SECOND_MS
-        return event(self.key.sign(created_at=created_at, kind=KIND, tags=tags, content=to_json(content).decode()))
+
+@offering
+async def receipt_of_completion(routes: V1Routes, request: Request, payment: Paid | None) -> Response:
+    """For whoever could read the answer: the key that bought it, or the session's own."""
+    view = await routes.kept(request, payment)
+    if view.ending is None:
+        raise CompletionInProgress("A receipt is made when the call has ended. Ask again in a moment.")
+    key = routes.house.receipt_key
+    assert key is not None, "without a key these addresses do not exist"
+    return private(signed(routes.house, key, view.id, of_completion(view, view.ending)))
 
 
-def of_job(view: JobView) -> Document:
-    cost, quote = view.cost, view.quote
+def signed(house: WebHouse, key: SigningKey, subject: str, told: Document) -> Document:
+    """As an event (NIP-01)."""
+    content = {"type": TYPE, "version": FORMAT, "server": house.settings.public_url, "subjectSha256": sha256(subject), **told}
+    tags = (("d", f"timmy/receipt/{sha256(subject)}"), ("alt", "A receipt for an AI agent's work, paid over Lightning"))
+    return nostr.document(key.sign(created_at=house.clock.now_ms() // SECOND_MS, kind=KIND, tags=tags, content=to_json(content).decode()))
+
+
+def of_job(view: JobView, seen: list[Settled | str | None]) -> Document:
+    """`seen`: what the wallet says of each of its invoices."""
+    cost, quote, refund = view.cost, view.quote, view.refund
     asked = [("eval", view.eval_invoice), *([("work", view.work_invoice)] if view.work_invoice else [])]
+    judged = view.state is State.REJECTED or view.work_invoice is not None or view.free
     return {
         "of": "job",
         "state": view.state.value,
@@ -81,13 +121,20 @@ def of_job(view: JobView) -> Document:
         "promptSha256": sha256(view.request),
         "answerSha256": None if view.result is None else sha256(view.result),
         "truncated": view.truncated,
-        "payments": [payment(purpose, invoice) for purpose, invoice in asked if invoice.settled],
+        "payments": [payment(purpose, invoice, what) for (purpose, invoice), what in zip(asked, seen, strict=True) if what is not None],
         "prices": [price("work", quote)] if quote is not None and cost is not None else [],
         "tokens": {"work": tokens(cost.usage)} if cost is not None else {},
         "costUsd": views.dollars(cost.actual_cost) if cost is not None else 0,
+        "evalFeeMsat": view.eval_invoice.amount.msats.value if judged else 0,
+        "heldMsat": min(cost.held, quote.price.msats).value if cost is not None and quote is not None else 0,
         "chargedMsat": charged(view),
         "poolMsat": view.absorbed.value if cost is not None else 0,
-        "refund": {"state": view.refund.state.value, "owedSats": view.refund.owed.value, "paidSats": view.refund.paid.value},
+        "refund": {
+            "state": refund.state.value,
+            "owedSats": refund.owed.value,
+            "paidSats": refund.paid.value,
+            "creditMsat": refund.credit.value,
+        },
     }
 
 
@@ -112,15 +159,46 @@ def of_request(view: RequestView) -> Document:
         "prices": [price(purpose, quote) for purpose, quote in quotes if used[purpose] is not None],
         "tokens": {purpose: tokens(usage) for purpose, usage in used.items() if usage is not None},
         "costUsd": views.dollars(cost.actual_cost) if cost is not None else 0,
+        "heldMsat": cost.reserved.value if cost is not None else 0,
         "chargedMsat": view.debited.value,
         "poolMsat": view.absorbed.value,
         "refund": None,  # what was held and not used was released at once
     }
 
 
-def payment(purpose: str, invoice: InvoiceView) -> Document:
-    """The preimage, which proves the payment, is the payer's: this house never sees it."""
-    return {"purpose": purpose, "paymentHash": invoice.payment_hash, "amountSats": invoice.amount.value}
+def of_completion(view: CompletionView, ending: Ending) -> Document:
+    """`promptSha256` is of the request's body, byte for byte as it came: what was asked is not kept."""
+    usage, message = view.usage, view.message or {}
+    text, calls = message.get("content"), message.get("tool_calls")
+    return {
+        "of": "completion",
+        "state": ending.value,
+        "startedAt": iso(view.started_at_ms),
+        "endedAt": iso(view.ended_at_ms or view.started_at_ms),
+        "promptSha256": view.body_sha256,
+        "answerSha256": sha256(text) if isinstance(text, str) else None,
+        "toolCallsSha256": sha256(orjson.dumps(calls, option=orjson.OPT_SORT_KEYS).decode()) if calls else None,
+        "truncated": view.finish == "length",
+        "payments": [],  # as a session's request
+        "prices": [price("work", view.quote)] if usage is not None else [],
+        "tokens": {"work": tokens(usage)} if usage is not None else {},
+        "costUsd": views.dollars(view.quote.cost(usage.input, usage.output, usage.cached)) if usage is not None else 0,
+        "heldMsat": view.held.value,
+        "chargedMsat": view.charged.value,
+        "poolMsat": 0,
+        "refund": None,
+    }
+
+
+def payment(purpose: str, invoice: InvoiceView, seen: Settled | str) -> Document:
+    """With the preimage, if the wallet shows it; otherwise with the reason why not."""
+    told: Document = {"purpose": purpose, "paymentHash": invoice.payment_hash, "amountSats": invoice.amount.value}
+    if isinstance(seen, str):
+        return {**told, "receivedMsat": None, "preimage": None, "preimageUnknown": seen}
+    preimage = seen.preimage
+    shown = preimage is not None and hashlib.sha256(bytes.fromhex(preimage)).hexdigest() == invoice.payment_hash
+    told["receivedMsat"] = seen.received.value
+    return {**told, "preimage": preimage if shown else None, "preimageUnknown": None if shown else WALLET_HIDES}
 
 
 def price(purpose: str, quote: Quote) -> Document:
@@ -149,24 +227,15 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def event(signed: NostrEvent) -> Document:
-    """NIP-01's form."""
-    return {
-        "id": signed.id,
-        "pubkey": signed.pubkey,
-        "created_at": signed.created_at,
-        "kind": signed.kind,
-        "tags": [list(tag) for tag in signed.tags],
-        "content": signed.content,
-        "sig": signed.sig,
-    }
-
-
 ABOUT_RECEIPT = f"""\
 A Nostr event (NIP-01) of kind {KIND} (NIP-78), signed with the server's key, which `/.well-known/nostr.json` names. Its `content` is JSON:
-models, tokens, unit prices, the bitcoin price and its source, margin, what the pool gave, the refund as it stands, payment hashes, and the
-SHA-256 of request, answer and id. With the preimages, which only the payer has, it proves that it was paid. `timmy receipt verify` reads
-it."""
+models, tokens, unit prices, the bitcoin price and its source, margin, what the pool gave, the refund as it stands, payment hashes with
+what arrived, their preimages where the wallet shows them (`preimageUnknown` says why it does not), and the SHA-256 of request, answer and
+id. `timmy receipt verify` reads it, and recomputes the bill."""
+ABOUT_COMPLETION = """\
+As a job's, without payments: it was paid from a balance, whose preimage would open it. `promptSha256` is of the request's body as it was
+sent, `answerSha256` of the answer's text, `toolCallsSha256` of its tool calls as JSON with sorted keys. For whoever could read the answer,
+and as long as that is kept: a day."""
 WHEN_ENDED = " 409 until it has ended."
 
 
@@ -198,6 +267,7 @@ def operations(house: WebHouse, streams: OpenStreams, key: SigningKey) -> tuple[
             parameters=(SESSION_ID_PARAMETER, REQUEST_ID_PARAMETER),
             tag="sessions",
         ),
+        *_of_completions(house),
         Operation(
             method="GET",
             path="/.well-known/nostr.json",
@@ -207,5 +277,26 @@ def operations(house: WebHouse, streams: OpenStreams, key: SigningKey) -> tuple[
             endpoint=routes.names,
             sends=(Sends(200, "The key.", "NostrNames", example={"names": {"_": EVENT["pubkey"]}}),),
             tag="server",
+        ),
+    )
+
+
+def _of_completions(house: WebHouse) -> tuple[Operation, ...]:
+    if house.completions is None:
+        return ()
+    return (
+        Operation(
+            method="GET",
+            path="/v1/chat/completions/{completionId}/receipt",
+            name="completionReceipt",
+            summary="A signed receipt of a call",
+            about=ABOUT_COMPLETION,
+            endpoint=functools.partial(receipt_of_completion, V1Routes(house, house.completions)),
+            sends=(Sends(200, "The receipt.", "NostrEvent", example=EVENT),),
+            refuses=(*KEY_REFUSALS, CompletionNotFound, CompletionInProgress),
+            proof=BEARER,
+            parameters=(path_parameter("completionId", "The id of the completion, or of its chunks.", str(EXAMPLE["id"])),),
+            tag="openai",
+            v1=True,
         ),
     )

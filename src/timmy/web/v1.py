@@ -107,14 +107,18 @@ class V1Routes:
 
     @offering
     async def show(self, request: Request, payment: Paid | None) -> Response:
+        view = await self.kept(request, payment)
+        if view.ending is None:
+            raise CompletionInProgress("It is being worked on. Ask again in a moment.")
+        return private(v1_views.completion(view), headers=_costs(view))
+
+    async def kept(self, request: Request, payment: Paid | None) -> CompletionView:
+        """The call that the path names, if whoever asks may see it."""
         known = self._known(request, payment)
         id = request.path_params["completionId"]
         if not (isinstance(id, str) and id.isascii() and id.isprintable() and len(id) <= 64):
             raise CompletionNotFound("There is no completion with this id.")
-        view = await self.desk.view(known.macaroon, self._use(request), id)
-        if view.ending is None:
-            raise CompletionInProgress("It is being worked on. Ask again in a moment.")
-        return private(v1_views.completion(view), headers=_costs(view))
+        return await self.desk.view(known.macaroon, self._use(request), id)
 
     async def models(self, _request: Request) -> Response:
         return Json(v1_views.models(list(self.desk.models()), self.created))
