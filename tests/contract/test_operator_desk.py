@@ -1,0 +1,439 @@
+"""The operator's desk: closed unless a token is set, careful with who acts, silent about customers, and right about money."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+from scripts import openapi
+from tests.contract.http_desk import World
+from tests.contract.plain_reader import Browser, Reader
+from tests.contract.real_house import PATIENCE_SECONDS, SITE, House, open_house
+
+from timmy import tasks
+from timmy.app import operator_store
+from timmy.db import Tx
+from timmy.lightning import store as lightning_store
+from timmy.settings import Secret, Settings
+from timmy.tasks import NewTask, book
+from timmy.web import create_app
+from timmy.web.operator.keys import SIGNED_IN_SECONDS, WRONG_PER_MINUTE, WRONG_PER_MINUTE_IN_ALL
+from timmy.web.operator.views import as_csv
+
+TOKEN = "a-token-of-the-operator-that-nobody-guesses"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+JSON_PATHS = tuple(f"/api/admin/{name}" for name in ("summary", "days", "days.csv", "jobs", "refunds", "tasks"))
+ACTS = ("sign-out", "stop", "go-on", "tasks/retry", "refunds/retry", "audit")
+
+
+@asynccontextmanager
+async def desk(folder: Path, trusted_proxies: str = "") -> AsyncIterator[tuple[House, Browser]]:
+    async with open_house(folder, ADMIN_TOKEN=TOKEN, TRUSTED_PROXIES=trusted_proxies) as house:
+        yield house, Browser(house.http)
+
+
+async def signed_in(browser: Browser) -> Reader:
+    page = await browser.open("/admin")
+    return await browser.send(page.form("/sign-in"), token=TOKEN)
+
+
+async def bought(house: House, request: str = "What is 6 * 7?") -> dict[str, Any]:
+    job = await house.post("/api/jobs", {"request": request}, status=201)
+    await house.pay(job["evalInvoice"])
+    shown = await house.until(f"/api/jobs/{job['jobId']}", "state", "awaiting_work_payment", "rejected")
+    if shown["workInvoice"]:
+        await house.pay(shown["workInvoice"])
+    done: dict[str, Any] = await house.until(f"/api/jobs/{job['jobId']}", "state", "complete", "rejected", "failed")
+    return done
+
+
+# Who may look ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("G08", "H11")
+async def test_without_a_token_there_is_no_desk(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        for path in ("/admin", "/admin/jobs/x", *JSON_PATHS):
+            for headers in ({}, BEARER, {"Authorization": "Bearer "}, {"Cookie": "timmy_operator=1.2.3"}):
+                assert (await house.http.get(path, headers=headers)).status_code == 404
+        for act in ("sign-in", *ACTS):
+            assert (await house.http.post(f"/admin/{act}", data={"token": ""})).status_code == 404
+
+
+async def test_programs_show_the_token_with_every_look(tmp_path: Path) -> None:
+    document = openapi.describe()
+    async with desk(tmp_path) as (house, _):
+        await bought(house)
+        for path in JSON_PATHS:
+            assert (await house.http.get(path)).status_code == 401
+            answer = await house.http.get(path, headers=BEARER)
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "no-store"
+            described = document["paths"][path]["get"]["responses"]["200"]["content"]
+            if path.endswith(".csv"):
+                assert "text/csv" in described
+                continue
+            shape = described["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            jsonschema_rs.validate({"$ref": f"#/components/schemas/{shape}", "components": document["components"]}, answer.json())
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("days=0", 422), ("days=367", 422), ("days=x", 422), ("dayz=1", 422), ("days=1&days=2", 422), ("days=٣", 422)]
+)
+async def test_a_number_that_is_none_is_refused(tmp_path: Path, query: str, status: int) -> None:
+    async with desk(tmp_path) as (house, _):
+        assert (await house.http.get(f"/api/admin/days?{query}", headers=BEARER)).status_code == status
+
+
+@pytest.mark.fault("E13")
+async def test_wrong_tokens_are_counted_by_address_and_the_right_one_waits_with_them(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        form = (await browser.open("/admin")).form("/sign-in")
+        for _ in range(WRONG_PER_MINUTE):
+            page = await browser.send(form, token="wrong")
+            assert (browser.status, "not the ADMIN_TOKEN" in page.alert) == (401, True)
+        page = await browser.send(form, token=TOKEN)
+        assert browser.status == 429
+        assert (await house.http.get("/api/admin/summary", headers=BEARER)).status_code == 429
+        assert (await house.http.get("/metrics", headers=BEARER)).status_code == 429
+        house.clock.advance(seconds=60)
+        assert (await browser.send(form, token=TOKEN)).heading == "Operator's desk"
+
+
+@pytest.mark.fault("E13")
+async def test_guessing_from_many_addresses_does_not_lock_the_operator_out(tmp_path: Path) -> None:
+    async with desk(tmp_path, "127.0.0.1") as (house, _):
+
+        async def look(address: str, token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+            return (await house.http.get("/api/admin/tasks", headers=headers)).status_code
+
+        assert await look("192.0.2.1", TOKEN) == 200
+        for n in range(WRONG_PER_MINUTE_IN_ALL):
+            assert await look(f"198.51.{n // 200}.{n % 200}", "wrong") == 401
+        assert await look("203.0.113.9", TOKEN) == 429
+        assert await look("192.0.2.1", TOKEN) == 200
+
+
+async def test_right_tokens_are_never_too_many(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, _):
+        for _ in range(4 * WRONG_PER_MINUTE):
+            assert (await house.http.get("/api/admin/tasks", headers=BEARER)).status_code == 200
+
+
+@pytest.mark.fault("G01", "H11")
+async def test_the_cookie_is_not_the_token_and_ends(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        form = (await browser.open("/admin")).form("/sign-in")
+        answer = await house.http.post(form.action, data={"token": TOKEN})
+        cookie = answer.headers["set-cookie"]
+        assert TOKEN not in cookie
+        assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", f"Max-Age={SIGNED_IN_SECONDS}"))
+        assert "Paid by customers" in (await browser.open("/admin")).text
+        assert TOKEN not in browser.html
+        house.clock.advance(seconds=SIGNED_IN_SECONDS)
+        assert (await browser.open("/admin")).form("/sign-in")
+
+
+async def test_over_tls_the_cookie_stays_on_tls() -> None:
+    world = World.build(Settings(admin_token=Secret(TOKEN), public_url="https://timmy.example"))
+    world.house.operator = Nobody()  # type: ignore[assignment]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(world.house)), base_url=SITE) as http:
+        assert "Secure" in (await http.post("/admin/sign-in", data={"token": TOKEN})).headers["set-cookie"]
+
+
+class Nobody:
+    """A desk that is not asked."""
+
+
+@pytest.mark.parametrize("change", ["1{}", "{}0", "9" * 15 + ".{}", "..", "", "x.y.z", "{0}.{0}"])
+async def test_a_cookie_that_was_changed_opens_nothing(tmp_path: Path, change: str) -> None:
+    async with desk(tmp_path) as (house, browser):
+        await signed_in(browser)
+        value = house.http.cookies["timmy_operator"]
+        house.http.cookies.clear()
+        answer = await house.http.get("/admin", headers={"Cookie": f"timmy_operator={change.format(value)}"})
+        assert 'action="/admin/sign-in"' in answer.text
+        assert (await house.http.get("/api/admin/summary", headers={"Cookie": f"timmy_operator={change.format(value)}"})).status_code == 401
+
+
+@pytest.mark.fault("H08")
+async def test_nobody_acts_by_a_cookie_alone(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        page = await signed_in(browser)
+        word = page.form("/stop").fields["word"]
+        for act in ACTS:
+            for headers, given, status in (
+                ({"Sec-Fetch-Site": "cross-site"}, word, 403),
+                ({"Origin": "https://evil.example"}, word, 403),
+                ({"Sec-Fetch-Site": "same-origin"}, "", 403),
+                ({"Sec-Fetch-Site": "same-origin"}, "0" * 64, 403),
+            ):
+                answer = await house.http.post(f"/admin/{act}", data={"word": given, "name": "payouts", "sure": "yes"}, headers=headers)
+                assert answer.status_code == status, (act, headers)
+        house.http.cookies.clear()
+        for act in ACTS:
+            for headers in ({}, BEARER):
+                answer = await house.http.post(f"/admin/{act}", data={"word": word, "name": "payouts"}, headers=headers)
+                assert answer.status_code == 401, act
+        assert await house.app.db.read(lightning_store.breaker, "payouts") is None
+
+
+async def test_signing_out_ends_it_in_this_browser(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (_, browser):
+        page = await signed_in(browser)
+        assert (await browser.send(page.form("/sign-out"))).form("/sign-in")
+
+
+# What can be done ------------------------------------------------------------------------------------------
+
+
+async def test_payouts_are_stopped_at_once_and_go_on_after_a_question_with_the_amount(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        owed = (await bought(house))["refund"]["owedSats"]
+        page = await signed_in(browser)
+        stop = next(form for form in page.forms if form.fields.get("name") == "payouts")
+        page = await browser.send(stop)
+        assert "Payouts stopped: by the operator, at the desk" in page.text
+        go_on = page.form("/go-on")
+        page = await browser.send(go_on)
+        assert page.heading == "Are you sure?"
+        assert f"up to {owed} sats may move again" in page.text
+        assert await house.app.db.read(lightning_store.breaker, "payouts") is not None
+        page = await browser.send(page.form("/go-on"))
+        assert "It goes on." in page.text
+        assert await house.app.db.read(lightning_store.breaker, "payouts") is None
+        assert "It was not stopped" in (await browser.send(go_on)).text
+
+
+async def test_a_breaker_that_is_none_is_neither_tripped_nor_reset(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        page = await signed_in(browser)
+        await browser.send(page.form("/stop"), name="anything")
+        assert await house.app.db.read(lightning_store.breaker, "anything") is None
+        await house.app.db.write(lightning_store.trip, "strange", "by a test", 1)
+        page = await browser.open("/admin")
+        assert "Strange stopped: by a test" in page.text
+        await browser.send(page.form("/stop"), name="strange", sure="yes")
+        assert await house.app.db.read(lightning_store.breaker, "strange") is not None
+
+
+async def test_a_task_that_was_laid_aside_is_tried_again(tmp_path: Path) -> None:
+    async with open_house(tmp_path, background=False, ADMIN_TOKEN=TOKEN) as house:
+        browser = Browser(house.http)
+        for kind in ("pay", "execute"):
+            await house.app.db.write(parked, kind, "<b>why</b>")
+        page = await signed_in(browser)
+        assert "2 tasks failed too often" in page.text
+        assert "<b>why</b>" in page.text
+        retry = next(form for form in page.forms if form.fields.get("id") == "execute/x")
+        page = await browser.send(retry)
+        assert "The task will be tried again" in page.text
+        page = await browser.send(retry)
+        assert "No parked task is called that any more" in page.text
+        summary = await house.get("/api/admin/tasks", Authorization=f"Bearer {TOKEN}")
+        assert [task["id"] for task in summary["parked"]] == ["pay/x"]
+        assert await house.app.house.operator.retry_refunds() == 1  # type: ignore[union-attr]
+        assert (await house.get("/api/admin/tasks", Authorization=f"Bearer {TOKEN}"))["parked"] == []
+
+
+def parked(tx: Tx, kind: str, trouble: str) -> None:
+    tasks.add(tx, [NewTask(kind, "x", 1)])
+    (row,) = tx.all("SELECT id, kind, subject, attempts, fence, failures FROM tasks WHERE kind = :kind", kind=kind)
+    assert book.park(tx, tasks.Task(**row), trouble)
+
+
+async def test_the_books_are_read_through_when_asked_and_what_is_found_is_told(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        await bought(house)
+        page = await signed_in(browser)
+        await browser.send(page.form("/audit"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "all transfers" not in (page := await browser.open("/admin")).text:
+                await asyncio.sleep(0.02)
+        assert "They close:" in page.text
+        await house.app.db.write(lose_a_sat)
+        await browser.send(page.form("/audit"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "They do not close" not in (page := await browser.open("/admin")).text:
+                await asyncio.sleep(0.02)
+        assert "all accounts sum to zero" in page.text
+        assert "Payouts stopped" in page.text
+
+
+def lose_a_sat(tx: Tx) -> None:
+    tx.run("UPDATE accounts SET balance_msat = balance_msat - 1000 WHERE id = 'pool'")
+
+
+# What is shown -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("G01", "H02", "H11")
+async def test_the_desk_knows_neither_secrets_nor_what_customers_wrote(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        job = await bought(house, "canary-of-a-customer <script>alert(1)</script>")
+        owed = job["refund"]["owedSats"]
+        invoice = (await house.post("/api/dev/stub/invoice", {"amountSats": owed}, status=201))["paymentRequest"]
+        await house.post(f"/api/jobs/{job['jobId']}/refund", {"invoice": invoice})
+        session = await house.post("/api/sessions", {"amountSats": 500}, status=201)
+        await house.pay(session["invoice"])
+        key = (await house.until(f"/api/sessions/{session['sessionId']}", "state", "active"))["macaroon"]
+        told = [(await house.http.get(path, headers=BEARER)).text for path in JSON_PATHS]
+        page = await signed_in(browser)
+        told += [browser.html, (await browser.open(f"/admin/jobs/{job['jobId']}")).text]
+        preimages = await house.app.db.read(secrets_of)
+        assert preimages
+        for secret in (TOKEN, "canary-of-a-customer", job["result"], invoice, key, session["sessionId"], *preimages):
+            assert all(secret not in text for text in told), secret
+        assert page.tags() & {"script", "img"} == set()
+        policy = browser.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert all(name not in {"style"} and not name.startswith("on") for _, given in page.elements for name in given)
+
+
+def secrets_of(tx: Tx) -> list[str]:
+    rows = [*tx.all("SELECT preimage FROM payouts WHERE preimage IS NOT NULL"), *tx.all("SELECT preimage FROM builtin_invoices")]
+    return [row["preimage"] for row in rows]
+
+
+async def test_each_job_leads_to_its_rows(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        job = await bought(house)
+        page = await signed_in(browser)
+        path = f"/admin/jobs/{job['jobId']}"
+        assert path in page.links()
+        shown = await browser.open(path)
+        assert all(words in shown.text for words in ("complete", "work_charge", "eval_fee", "owed_back"))
+        await browser.open("/admin/jobs/none")
+        assert browser.status == 404
+
+
+async def test_the_bars_stand_beside_a_table_with_their_numbers(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        await bought(house)
+        page = await signed_in(browser)
+        drawn = [given["class"] for tag, given in page.elements if tag == "rect" and "x" in given]
+        assert drawn == ["paid"]
+        day = (await house.get("/api/admin/days?days=1", Authorization=f"Bearer {TOKEN}"))["days"][0]
+        whole, rest = divmod(day["paidMsat"], 1000)
+        assert f"{day['day']} " in page.text
+        assert f"{whole:,}.{rest:03d}".rstrip("0") in page.text
+        assert "Money by UTC day" in page.text
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    (_, (first, number)) = list(csv.reader(io.StringIO(as_csv(("a", "b"), [(text, -5)]), newline="")))
+    assert first == f"'{text}"
+    assert number == "-5"  # a number of ours is a number
+
+
+async def test_the_days_for_a_spreadsheet_are_the_days(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, _):
+        await bought(house)
+        answer = await house.http.get("/api/admin/days.csv?days=7", headers=BEARER)
+        assert "attachment" in answer.headers["content-disposition"]
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        days = (await house.get("/api/admin/days?days=7", Authorization=f"Bearer {TOKEN}"))["days"]
+        assert len(rows) == 7
+        for row, day in zip(rows, days, strict=True):
+            assert row["day"] == day["day"]
+            assert all(int(row[name]) == day[name] for name in row if name.endswith("Msat"))
+            assert float(row["costUsd"]) == day["costUsd"]
+
+
+async def test_yesterday_stays_as_it_was_and_today_begins_anew(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, _):
+        await bought(house)
+
+        async def days() -> list[Mapping[str, Any]]:
+            found: list[Mapping[str, Any]] = (await house.get("/api/admin/days?days=2", Authorization=f"Bearer {TOKEN}"))["days"]
+            return found
+
+        first = (await days())[-1]
+        assert first["paidMsat"] > 0
+        house.clock.advance(seconds=86_400)
+        for _ in range(2):
+            yesterday, today = await days()
+            assert yesterday == first
+            assert (today["paidMsat"], today["costUsd"]) == (0, 0)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", today["day"])
+
+
+async def test_work_that_came_to_more_than_its_price_is_told(tmp_path: Path) -> None:
+    async with desk(tmp_path) as (house, browser):
+        job = await bought(house)
+        assert "came to more" not in (await signed_in(browser)).text
+        usage = '{"input": 100000, "output": 100000, "cached": 0, "estimated": false}'
+        await house.app.db.write(used_more, job["jobId"], usage)
+        page = await browser.open("/admin")
+        assert "Work came to more than was charged on 1 of the last 1 jobs: absorbed" in page.text
+
+
+def used_more(tx: Tx, job_id: str, usage: str) -> None:
+    tx.run("UPDATE jobs SET usage = :usage WHERE id = :id", usage=usage, id=job_id)
+
+
+# How it is read ----------------------------------------------------------------------------------------------
+
+
+async def test_the_desk_reads_either_engine(tmp_path: Path, database_url: str) -> None:
+    async with open_house(tmp_path, ADMIN_TOKEN=TOKEN, DATABASE_URL=database_url) as house:
+        job = await bought(house)
+        session = await house.post("/api/sessions", {"amountSats": 500}, status=201)
+        await house.pay(session["invoice"])
+        for path in JSON_PATHS:
+            assert (await house.http.get(path, headers=BEARER)).status_code == 200
+        shown = (await house.get("/api/admin/summary", Authorization=f"Bearer {TOKEN}"))["standing"]
+        assert (shown["sessionsMsat"], shown["sessionsOpen"]) == (500_000, 1)
+        browser = Browser(house.http)
+        assert job["jobId"] in (await signed_in(browser)).text
+        assert "work_charge" in (await browser.open(f"/admin/jobs/{job['jobId']}")).text
+
+
+class Explained:
+    """A `Tx` that says how SQLite would find the rows, instead of finding them."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        self.plans: list[str] = []
+
+    def all(self, sql: str, **params: object) -> list[Any]:
+        self.plans += [str(row["detail"]) for row in self.tx.all(f"EXPLAIN QUERY PLAN {sql}", **params)]
+        return []
+
+    def one(self, sql: str, **params: object) -> dict[str, int]:
+        self.all(sql, **params)
+        return {"nano": 0, "n": 0}
+
+
+def plans_of(tx: Tx) -> list[str]:
+    explained: Any = Explained(tx)
+    operator_store.moved(explained, 0, 1)
+    operator_store.cost(explained, 0, 1)
+    operator_store.newest_jobs(explained, 50)
+    operator_store.last_done(explained, 100)
+    operator_store.job(explained, "x")
+    operator_store.transfers_of(explained, "job/x/", "job/x0", 10)
+    operator_store.sessions_open(explained)
+    plans: list[str] = explained.plans
+    return plans
+
+
+async def test_no_look_at_the_desk_reads_a_whole_table(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        plans = await house.app.db.read(plans_of)
+    whole = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "(subquery" not in plan and plan != "SCAN c"]
+    assert whole == []
+    assert any("transfers_told" in plan for plan in plans)
+    assert any("jobs_created_at" in plan for plan in plans)
+    assert {"jobs_cost", "session_requests_cost", "completions_cost"} <= set(re.findall(r"\b\w+_cost\b", " ".join(plans)))
