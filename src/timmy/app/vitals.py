@@ -157,14 +157,14 @@ class Vitals:
 
     async def _ask_all(self) -> None:
         await asyncio.gather(
-            self._timed("database", self._ask_database()),
-            self._timed("wallet", self._ask_wallet()),
-            self._timed("provider", self._ask_provider()),
+            self._timed("database", self._ask_database),
+            self._timed("wallet", self._ask_wallet),
+            self._timed("provider", self._ask_provider),
         )
 
-    async def _timed(self, name: str, asking: Awaitable[None]) -> None:
+    async def _timed(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
         began_at = time.perf_counter()
-        await asking
+        await ask()
         self.latency_ms[name] = round((time.perf_counter() - began_at) * SECOND_MS)
 
     async def _ask_database(self) -> None:
