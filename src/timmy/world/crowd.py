@@ -80,6 +80,11 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._viewers)
 
+    @property
+    def places_taken(self) -> int:
+        """By those who watch, and by those who are being let in or out."""
+        return self._taken
+
     def room_for(self, address: str) -> tuple[int, str] | None:
         """None: come in. Otherwise the code to close with, and why."""
         if self._taken >= self._viewers_max:

@@ -86,6 +86,11 @@ class World:
         self._refreshed_ms: int | None = None
         self._first: bytes | None = None
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether it looks into the database now and then."""
+        return self._watching is not None
+
     # asked --------------------------------------------------------------------------------------------------
 
     async def state(self) -> Mapping[str, object]:
