@@ -13,12 +13,12 @@ from timmy.errors import Breach
 from timmy.ids import system_random
 from timmy.ledger import audit, chart
 from timmy.lightning import Invoice, Payment, Receiving, invoices, store
-from timmy.lightning.receiving import LAPSE_GRACE_MS, LATE_LOOK_MS
+from timmy.lightning.receiving import LAPSE_GRACE_MS, LATE_LOOK_MS, LOOKS_A_SECOND_MAX, SWEEP, SWEEP_MAX
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, Faults, Gate, Says
 from timmy.lightning.wallets.protocol import NewInvoice, NoSuchInvoice, Unpaid, WalletDown
 from timmy.money import Msats, Sats
-from timmy.tasks import Bell
+from timmy.tasks import AskAgainLater, Bell, Task
 
 ASKED = Sats(100).msats
 TTL_SECONDS = 600
@@ -180,6 +180,17 @@ async def test_a_payment_that_nobody_reported_is_found_by_the_sweep(till: Till) 
 
 
 @pytest.mark.fault("D12")
+async def test_many_orders_that_nobody_pays_leave_the_wallet_in_peace(till: Till) -> None:
+    new = [(f"inv_{n}", await till.ask(f"inv_{n}")) for n in range(SWEEP_MAX + 1)]
+    await till.db.write(invoices.open_all, new, till.clock.now_ms())
+    till.clock.advance(seconds=2)
+    with pytest.raises(AskAgainLater) as later:
+        await till.receiving.sweep(Task("task_1", SWEEP, "lightning", 1, 1, 0))
+    assert till.faults.calls["lookup_invoice"] == SWEEP_MAX
+    assert later.value.after_seconds is not None
+    assert SWEEP_MAX / later.value.after_seconds <= LOOKS_A_SECOND_MAX
+
+
 async def test_what_the_wallet_pushes_is_credited_and_a_push_that_breaks_off_is_taken_up_again(till: Till) -> None:
     invoice = await till.invoice()
     till.faults.next("lookup_invoice", DownBefore())  # the first look at what was pushed fails, and with it the listening
