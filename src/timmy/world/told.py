@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from timmy.clock import iso
 from timmy.events import Event
+from timmy.jobs.model import State
 from timmy.money import Msats
 
 WORLD = "world"  # the subject of what was said here
 CHAT = "chat"
 KINDS = ("state", "payment", "refund", "balance", CHAT)
 PURPOSES = {"job_eval": "eval", "job_work": "work", "session_deposit": "session", "session_topup": "topup"}
+JOB_STATES = frozenset(state.value for state in State)
 SPENT = {"request", "completion"}  # the reasons of a balance that work was done for
 REMARK_ONE_IN = 4  # a helper who spoke at every payment would soon be unbearable
 WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
@@ -37,19 +39,19 @@ class Told:
 
 def told(event: Event) -> list[Told]:
     """What of an event goes to everybody, in order."""
-    match event.kind:
-        case "state" if isinstance(event.body.get("state"), str):
-            return [_job(event, event.body["state"])]
-        case "balance" if event.body.get("reason") in SPENT:
-            state = event.body.get("state")
-            ended = state if state in ("rejected", "failed") else "complete"
-            return [_job(event, ended, event.body.get("debitedMsat"), of=str(event.body.get("requestId")))]
-        case "payment" if event.body.get("purpose") in PURPOSES:
-            return _payment(event, PURPOSES[event.body["purpose"]], event.body["receivedMsat"])
-        case "refund" if event.body.get("state") == "paid":
-            return [_paid(event, "refund", _sats(event.body["amountMsat"]))]
-        case "chat" if event.subject == WORLD:
-            said = {"type": "chat", "agentId": event.body["agentId"], "text": event.body["text"], **_when(event)}
+    match event.kind, dict(event.body):
+        case "state", {"state": str(state)} if state in JOB_STATES:
+            return [_job(event, state)]
+        case "balance", {"reason": str(reason), "requestId": str(of), "state": str(state), "debitedMsat": int(spent_msat)} if (
+            reason in SPENT
+        ):
+            return [_job(event, state if state in ("rejected", "failed") else "complete", spent_msat, of=of)]
+        case "payment", {"purpose": str(purpose), "receivedMsat": int(received_msat)} if purpose in PURPOSES:
+            return _payment(event, PURPOSES[purpose], received_msat)
+        case "refund", {"state": "paid", "amountMsat": int(amount_msat)}:
+            return [_paid(event, "refund", _sats(amount_msat))]
+        case "chat", {"agentId": str(agent), "text": str(text)} if event.subject == WORLD:
+            said = {"type": "chat", "agentId": agent, "text": text, **_when(event)}
             return [Told(said, event.body.get("by"), bool(event.body.get("answered")))]
     return []
 
@@ -59,9 +61,9 @@ def ref(id: str) -> str:
     return hashlib.sha256(f"timmy world {id}".encode()).hexdigest()[:8]
 
 
-def _job(event: Event, state: str, spent_msat: object = None, *, of: str | None = None) -> Told:
+def _job(event: Event, state: str, spent_msat: int | None = None, *, of: str | None = None) -> Told:
     message: dict[str, object] = {"type": "job", "state": state, "ref": ref(of or event.subject), **_when(event)}
-    if isinstance(spent_msat, int):
+    if spent_msat is not None:
         message["amountSats"] = _sats(spent_msat)
     return Told(message)
 
