@@ -63,3 +63,11 @@ async def test_what_is_no_proof_is_refused(shop: Shop) -> None:
         status, told = await asked(shop, headers)
         assert (status in (401, 403), told["error"]["code"]) == (True, code), headers
     assert shop.agent.calls["chat"] == 0
+
+
+async def test_a_client_that_writes_the_word_twice_is_served(shop: Shop) -> None:
+    """pyl402 keeps `LSAT <macaroon>:<preimage>` and puts `L402` before it when it shows it again."""
+    macaroon, preimage = await bought(shop)
+    assert (await asked(shop, {"Authorization": f"L402 LSAT {macaroon.encode()}:{preimage}"}))[0] == 200
+    status, told = await asked(shop, {"Authorization": f"L402 L402 LSAT {macaroon.encode()}:{preimage}"})
+    assert (status, told["error"]["code"]) == (401, "macaroon_malformed")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.contract.payment_client import Client, Opened, changed, decoded, hash_of, shown
+from tests.contract.payment_client import Client, Opened, changed, decoded, encoded, hash_of, shown
 from tests.contract.test_completions import TALK
 from tests.contract.test_openai_sdk import Shop, customer_of, shop
 from tests.contract.test_payment_charge import closes
@@ -258,3 +258,27 @@ async def test_a_session_that_is_used_up_asks_for_more_and_a_topup_wakes_it(clie
     payload = {"action": "topUp", "sessionId": opened.id, "topUpPreimage": await client.pay(challenge)}
     assert (await client.ask({"challenge": challenge, "payload": payload})).body == {"status": "ok"}
     assert (await client.ask(await opened.bearer(), messages=long)).status == 200
+
+
+async def test_a_sessions_requests_are_paid_for_the_same_way(client: Client) -> None:
+    opened = await client.opened()
+    found = await client.shop.site.app.sessions.prepaid.find(opened.id)
+    assert found is not None
+    path = f"/api/sessions/{found.session_id}/request"
+
+    async def ask(credential: dict[str, Any], text: str = "What is 6 * 7?") -> Any:
+        headers = {"Authorization": f"Payment {encoded(credential)}"}
+        async with client.shop.site.http.post(client.shop.site.url + path, json={"request": text}, headers=headers) as answer:
+            return answer.status, await answer.json(), answer.headers
+
+    bearer = await opened.bearer()
+    status, first, headers = await ask(bearer)
+    assert (status, first["state"]) == (200, "complete")
+    assert decoded(headers["Payment-Receipt"])["reference"] == opened.id
+    assert (await ask(bearer))[1] == first, "sent again, it is answered again"
+    charge, _ = await client.charged()
+    status, refused, headers = await ask(charge)
+    assert (status, refused["type"]) == (402, "https://paymentauth.org/problems/lightning/unknown-challenge")
+    assert [line.split()[0] for line in headers.getall("WWW-Authenticate")] == ["LSAT", "L402", "Payment"], "a charge is not offered here"
+    assert (await ask(await opened.topup()))[1] == {"status": "ok"}
+    assert (await ask(await (await client.opened()).bearer()))[0] == 403, "another session's"

@@ -31,7 +31,8 @@ from timmy.web.payment_scheme import challenges as payment_challenges
 from timmy.web.v1_refusals import CredentialMalformed, PreimageWrong
 
 BEARER = "bearer "
-PAID = re.compile(r"(?:L402|LSAT)[ \t]+([A-Za-z0-9+/=_,\- ]+):([0-9a-fA-F]{64})[ \t]*", re.IGNORECASE)
+# The word twice: there is a client that keeps its credential with the word, and writes it before it again when it uses it once more.
+PAID = re.compile(r"(?:L402|LSAT)[ \t]+(?:(?:L402|LSAT)[ \t]+)?([A-Za-z0-9+/=_,\- ]+):([0-9a-fA-F]{64})[ \t]*", re.IGNORECASE)
 PAYING = re.compile(r"(?:L402|LSAT)\b", re.IGNORECASE)
 IN_HEX = ("grpc-metadata-macaroon", "macaroon")
 HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")

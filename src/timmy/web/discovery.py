@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -11,6 +12,11 @@ from timmy.web.house import WebHouse
 from timmy.web.operations import Document, Operation, Sends
 from timmy.web.render import Json
 
+WAYS: Document = {
+    "schemes": ["L402", "LSAT", "Payment"],
+    "credentials": "Authorization: L402 <macaroon>:<preimage>",
+    "payment": {"method": "lightning", "intents": ["charge", "session"]},
+}
 PUBLIC = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
 
 LLMS = """\
@@ -28,6 +34,10 @@ Everything is paid for in sats, thousandths of a sat are counted, and what is no
 
 Without a key the answer is 402 with `WWW-Authenticate: L402 macaroon="...", invoice="..."`. Pay the invoice, keep the preimage, and send
 `Authorization: L402 <macaroon>:<preimage>` from then on. What is paid is a balance; each call takes what it cost.
+
+The same answer has challenges of the `Payment` scheme (MPP), method `lightning`, for the same invoice: `intent="charge"` buys one call,
+`intent="session"` opens a session that is topped up and closed, with the rest paid back. `Accept-Payment: lightning/charge` asks for one
+of them alone.
 
 ## One piece of work
 
@@ -53,8 +63,7 @@ class DiscoveryRoutes:
             {
                 "name": "Timmy",
                 "version": "0",
-                "schemes": ["L402", "LSAT"],
-                "credentials": "Authorization: L402 <macaroon>:<preimage>",
+                **WAYS,
                 "depositSats": {"min": settings.session_min.value, "max": settings.session_max.value},
                 "caveats": ["timmy_valid_until", "timmy_max_msat", "timmy_max_msat_per_request", "timmy_capabilities", "only"],
                 "endpoints": [
@@ -67,6 +76,10 @@ class DiscoveryRoutes:
             headers=PUBLIC,
         )
 
+    async def openapi(self, request: Request) -> Response:
+        app: FastAPI = request.app
+        return Json(app.openapi(), headers=PUBLIC)
+
     async def llms(self, _request: Request) -> Response:
         return PlainTextResponse(LLMS.format(url=self.house.settings.public_url), headers=PUBLIC)
 
@@ -74,8 +87,7 @@ class DiscoveryRoutes:
 EXAMPLE: Document = {
     "name": "Timmy",
     "version": "0",
-    "schemes": ["L402", "LSAT"],
-    "credentials": "Authorization: L402 <macaroon>:<preimage>",
+    **WAYS,
     "depositSats": {"min": 100, "max": 100000},
     "caveats": ["timmy_valid_until"],
     "endpoints": [],
@@ -95,6 +107,16 @@ def operations(house: WebHouse, desk: CompletionsDesk) -> tuple[Operation, ...]:
             about="For programs that look for something to buy: the addresses, the models, the smallest deposit.",
             endpoint=routes.l402,
             sends=(Sends(200, "What there is.", "L402Discovery", example=EXAMPLE),),
+            tag="openai",
+        ),
+        Operation(
+            method="GET",
+            path="/openapi.json",
+            name="discoverOpenapi",
+            summary="This document, where clients of the Payment scheme look for it",
+            about="draft-payment-discovery-00. The same as /api/openapi.json.",
+            endpoint=routes.openapi,
+            sends=(Sends(200, "The document.", schema={"type": "object"}),),
             tag="openai",
         ),
         Operation(

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Scope
 
 from timmy.errors import TimmyError
 from timmy.web import refusals, schemas
+from timmy.web.payment_refusals import PAYMENT_REFUSALS, type_of
 from timmy.web.v1_errors import body
 
 Endpoint = Callable[[Request], Awaitable[Response | ASGIApp]]
@@ -127,6 +128,7 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
             "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "x-service-info": SERVICE,
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "jobs", "description": "Pay to have a request judged, then pay to have it done."},
@@ -213,10 +215,17 @@ def _failure(kinds: list[type[TimmyError]]) -> Document:
 def _failure_v1(kinds: list[type[TimmyError]]) -> Document:
     """The same in OpenAI's shape."""
     examples = {kind.code: {"summary": kind.title, "value": body(kind(f"{kind.title}."))} for kind in kinds}
-    return {
-        "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
-        "content": {"application/json": {"schema": {"$ref": REF.format(model="OpenAIError")}, "examples": examples}},
-    }
+    content: Document = {"application/json": {"schema": {"$ref": REF.format(model="OpenAIError")}, "examples": examples}}
+    by_scheme = [kind for kind in kinds if kind in PAYMENT_REFUSALS]
+    if by_scheme:  # to a client of the Payment scheme the members of RFC 9457 are told beside `error`
+        told = {kind.code: {"summary": kind.title, "value": _example_by_scheme(kind)} for kind in by_scheme}
+        content["application/problem+json"] = {"schema": {"$ref": REF.format(model="PaymentProblem")}, "examples": told}
+    return {"description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds), "content": content}
+
+
+def _example_by_scheme(kind: type[TimmyError]) -> Document:
+    error = kind(f"{kind.title}.")
+    return {"type": type_of(kind), "title": kind.title, "status": kind.status, "detail": error.message, **body(error)}
 
 
 def _example(kind: type[TimmyError]) -> Document:
@@ -232,11 +241,30 @@ def _example(kind: type[TimmyError]) -> Document:
     }
 
 
-# What it costs depends on what is asked; the offer is a deposit, and what is not used stays the payer's.
+# What it costs depends on what is asked; whatever is offered is paid as a deposit, and what is not used stays the payer's.
 PAYMENT: Document = {
-    "protocols": ["L402", "LSAT"],
-    "offers": [{"intent": "session", "method": "lightning", "amount": None, "currency": "sat"}],
+    "protocols": ["L402", "LSAT", "Payment"],
+    "offers": [
+        {
+            "intent": "charge",
+            "method": "lightning",
+            "amount": None,
+            "currency": "sat",
+            "description": "The most that the call may come to. What it does not use stays the payer's.",
+        },
+        {
+            "intent": "session",
+            "method": "lightning",
+            "amount": None,
+            "currency": "sat",
+            "description": "A deposit, spent by the token. Closing the session pays the rest back.",
+        },
+    ],
 }
+SERVICE: Document = {
+    "categories": ["compute", "developer-tools"],
+    "docs": {"apiReference": "/api/docs", "llms": "/llms.txt"},
+}  # draft-payment-discovery-00
 
 ABOUT = """\
 Whoever can pay a Lightning invoice can buy here: no account, no card, no key to be asked for.
@@ -264,6 +292,11 @@ the same key with another body is refused (422). Make the key unguessable: whoev
 SECURITY: Document = {
     "macaroon": {"type": "http", "scheme": "bearer", "description": "A session's macaroon, or one that was narrowed from it."},
     "adminToken": {"type": "http", "scheme": "bearer", "description": "The operator's ADMIN_TOKEN."},
+    "payment": {
+        "type": "http",
+        "scheme": "payment",
+        "description": "A charge, or a session's preimage: draft-ryan-httpauth-payment, with the method lightning.",
+    },
     "nostrToken": {"type": "apiKey", "in": "header", "name": "X-Nostr-Token", "description": "The token of /api/identity/verify."},
     "nostr": {
         "type": "http",
@@ -274,6 +307,7 @@ SECURITY: Document = {
 WHO = ("nostrToken", "nostr")
 ANYBODY = ("", *WHO)
 BEARER = ("macaroon",)
+PAID = (*BEARER, "payment")
 ADMIN = ("adminToken",)
 
 IDEMPOTENCY_KEY: Document = {

@@ -65,12 +65,12 @@ TYPES: Mapping[type[TimmyError], str] = {
     sessions.InsufficientBalance: "lightning/insufficient-balance",
     sessions.KeyLimitReached: "lightning/insufficient-balance",
 }
-PAYMENT_REFUSALS = (
+PAYMENT_REFUSALS: tuple[type[Refusal], ...] = (
     PaymentMalformed, PaymentMethodUnsupported, ChallengeUnknown, ChallengeExpired, ChargeExpired, PreimageInvalid, sessions.PaymentUsed,
     sessions.PrepaidNotFound, sessions.PrepaidClosed, sessions.ReturnInvoiceInvalid,
 )  # fmt: skip
 
 
-def type_of(refusal: Refusal) -> str:
+def type_of(kind: type[TimmyError]) -> str:
     """The problem type's URI."""
-    return PROBLEMS + TYPES.get(type(refusal), "verification-failed")
+    return PROBLEMS + TYPES.get(kind, "verification-failed")

@@ -64,9 +64,14 @@ class Paid:
         if self.is_charge:
             repeats = wanted.is_retry or idempotency_key is not None
             return replace(wanted, key=Key("payment", hashlib.sha256(b"").hexdigest(), "session"), once=True, is_retry=repeats)
-        if wanted.key is not None:
-            return wanted
-        return replace(wanted, key=Key(f"payment {self.known.id} {wanted.body_sha256}"[:255], wanted.body_sha256, "session"))
+        return replace(wanted, key=wanted.key or self._key(wanted.body_sha256, "session"))
+
+    def repeating(self, key: Key | None, text: str, principal: str) -> Key:
+        """The same for a session's request, where it has no key of its own."""
+        return key or self._key(hashlib.sha256(text.encode()).hexdigest(), principal)
+
+    def _key(self, body_sha256: str, principal: str) -> Key:
+        return Key(f"payment {self.known.id} {body_sha256}", body_sha256, principal)
 
 
 async def paid(house: WebHouse, request: Request) -> Paid | None:
@@ -172,7 +177,7 @@ def problem(request: Request, refusal: Refusal, status: int) -> dict[str, object
     """The members by which a client of the scheme knows what is wrong; None: this is none."""
     if request.headers.get("authorization", "")[: len(SCHEME)].lower() != SCHEME:
         return None
-    return {"type": type_of(refusal), "title": refusal.title, "status": status, "detail": refusal.message}
+    return {"type": type_of(type(refusal)), "title": refusal.title, "status": status, "detail": refusal.message}
 
 
 def receipted(answer: Response | ASGIApp, payment: Paid | None) -> Response | ASGIApp:

@@ -46,8 +46,13 @@ OUR_FAULT = "Something broke on our side; nothing that you sent is to blame. Try
 class Problem(Response):
     media_type = "application/problem+json"
 
-    def __init__(self, error: TimmyError, request_id: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(to_json(document(error, request_id)), error.status, {**_headers(error), **(headers or {})})
+    def __init__(
+        self, error: TimmyError, request_id: str, headers: Mapping[str, str] | None = None, *, by_scheme: Mapping[str, object] | None = None
+    ) -> None:
+        """`by_scheme`: members that a client of another specification knows it by, instead of ours."""
+        super().__init__(
+            to_json({**document(error, request_id), **(by_scheme or {})}), error.status, {**_headers(error), **(headers or {})}
+        )
 
 
 def trouble(error: TimmyError, path: str, request_id: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -144,6 +144,16 @@ class OpenAIError(Shape):
     error: OpenAIErrorBody
 
 
+class PaymentProblem(Shape):
+    """RFC 9457, for a client of the `Payment` scheme; `error` beside it is the same for one of OpenAI's API."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: OpenAIErrorBody
+
+
 class L402Deposit(Shape):
     min: NotNegative
     max: NotNegative
@@ -154,6 +164,7 @@ class L402Discovery(Shape):
     version: str
     schemes: list[str]
     credentials: str
+    payment: dict[str, Any]
     depositSats: L402Deposit
     caveats: list[str]
     endpoints: list[dict[str, Any]]
@@ -161,4 +172,4 @@ class L402Discovery(Shape):
     openapi: str
 
 
-ALL: tuple[type[BaseModel], ...] = (NewCompletion, Completion, Models, Model, ApiKey, OpenAIError, L402Discovery)
+ALL: tuple[type[BaseModel], ...] = (NewCompletion, Completion, Models, Model, ApiKey, OpenAIError, PaymentProblem, L402Discovery)

@@ -11,7 +11,8 @@ from timmy.sessions import refusals as sessions
 from timmy.web import problems, refusals, v1_refusals
 from timmy.web.examples import INVOICE, SESSION, SESSION_ID, SESSION_OPENED, SESSION_REQUEST, TOKEN
 from timmy.web.house import WebHouse
-from timmy.web.operations import ANYBODY, BEARER, IDEMPOTENCY_KEY, LAST_EVENT_ID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.operations import ANYBODY, BEARER, IDEMPOTENCY_KEY, LAST_EVENT_ID, PAID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.payment_refusals import PAYMENT_REFUSALS
 from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.sessions import SessionRoutes
 from timmy.web.stream import OpenStreams
@@ -54,6 +55,8 @@ REQUEST_REFUSALS: tuple[type[TimmyError], ...] = (
     sessions.SessionEnded,
     sessions.NotOpenYet,
     sessions.RequestInProgress,
+    sessions.RequestsRunning,
+    *PAYMENT_REFUSALS,
     refusals.RateLimited,
 )
 CLOSE_REFUSALS: tuple[type[TimmyError], ...] = (
@@ -72,7 +75,7 @@ ABOUT_ASK = """\
 Judged and worked on in one call. The most that it can cost is held first, the pool's gift before your own sats; what it really cost is
 charged, and the rest is released at once. A request that fails costs nothing; a rejected one costs its judgement. It goes on if you hang
 up: ask again with the same `Idempotency-Key`, or look at `/requests/{requestId}`. 402 says what is needed (`neededMsat`), what is there
-(`balanceMsat`) and what to top up (`topupSats`). Send `Authorization: Bearer` with the macaroon."""
+(`balanceMsat`) and what to top up (`topupSats`). Send `Authorization: Bearer` with the macaroon, or a `Payment` credential of a session."""
 
 ABOUT_CLOSE = """\
 Ends the session and pays what is left, in whole sats, to an invoice of exactly that amount or to a Lightning address, once. An expired
@@ -134,7 +137,7 @@ def _spending(routes: SessionRoutes) -> tuple[Operation, ...]:
             takes=Takes("SessionRequestWanted", {"plain": {"value": {"request": "Write a haiku about rain."}}}),
             sends=(Sends(200, "How it ended.", "SessionRequest", example=SESSION_REQUEST),),
             refuses=REQUEST_REFUSALS,
-            proof=BEARER,
+            proof=PAID,
             parameters=(SESSION_ID_PARAMETER, IDEMPOTENCY_KEY),
             tag="sessions",
         ),

@@ -13,7 +13,8 @@ from timmy.models import ProviderDown, ProviderRefused
 from timmy.sessions import refusals as sessions
 from timmy.web import refusals, v1_refusals
 from timmy.web.house import WebHouse
-from timmy.web.operations import BEARER, IDEMPOTENCY_KEY, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.operations import IDEMPOTENCY_KEY, PAID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.payment_refusals import PAYMENT_REFUSALS
 from timmy.web.v1 import V1Routes
 
 KEY_REFUSALS: tuple[type[TimmyError], ...] = (
@@ -25,6 +26,8 @@ KEY_REFUSALS: tuple[type[TimmyError], ...] = (
     caveats.MacaroonExpired,
     caveats.NotAllowed,
     v1_refusals.PaymentRequired,
+    *PAYMENT_REFUSALS,
+    sessions.RequestsRunning,
     refusals.RateLimited,
 )
 CHAT_REFUSALS: tuple[type[TimmyError], ...] = (
@@ -102,6 +105,7 @@ KEY: Document = {
     "topup_url": "/api/sessions/ses_jqxw2zlp5v3k7m4t6r2yq5hs4a/topup",
 }
 COSTS: Document = {
+    "Payment-Receipt": {"description": "Of what was paid by the Payment scheme.", "schema": {"type": "string"}},
     "X-Cost-Msat": {"description": "What it cost, in thousandths of a sat.", "schema": {"type": "string"}},
     "X-Balance-Msat": {"description": "What the session has then.", "schema": {"type": "string"}},
 }
@@ -110,7 +114,9 @@ ABOUT_CHAT = """\
 OpenAI's chat completions, streaming or not: set `base_url` to this server's `/v1` and `api_key` to a session's macaroon. What the call may
 come to is set aside, in steps while it streams; what was produced is charged, and the rest is free again. When no more can be set aside it
 ends cleanly with `finish_reason: "length"`, and `timmy.message` says so. Fields that are not described are refused by name. Without a key
-the answer is 402 with an L402 challenge: pay its invoice and ask again with `Authorization: L402 <macaroon>:<preimage>`."""
+the answer is 402 with challenges of L402 and of the `Payment` scheme (MPP): pay their one invoice and ask again with
+`Authorization: L402 <macaroon>:<preimage>`, or with the `Payment` credential of a charge or a session. A top-up is answered with
+`{"status": "ok"}`, a close with `{"status": "closed", "refundSats": 12, "refundStatus": "succeeded"}`."""
 
 
 def operations(house: WebHouse, desk: CompletionsDesk) -> tuple[Operation, ...]:
@@ -136,7 +142,7 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             ),
             sends=(Sends(200, "The answer; with `stream`, server-sent chunks.", "Completion", example=EXAMPLE, headers=COSTS),),
             refuses=CHAT_REFUSALS,
-            proof=BEARER,
+            proof=PAID,
             parameters=(IDEMPOTENCY_KEY,),
             tag="openai",
             paid=True,
@@ -152,7 +158,7 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             endpoint=routes.show,
             sends=(Sends(200, "The answer.", "Completion", example=EXAMPLE, headers=COSTS),),
             refuses=(*KEY_REFUSALS, completions.CompletionNotFound, completions.CompletionInProgress),
-            proof=BEARER,
+            proof=PAID,
             parameters=(path_parameter("completionId", "The id of the completion, or of its chunks.", EXAMPLE["id"]),),
             tag="openai",
             v1=True,
@@ -198,7 +204,7 @@ def _looking(routes: V1Routes) -> tuple[Operation, ...]:
             endpoint=routes.key,
             sends=(Sends(200, "The key.", "ApiKey", example=KEY),),
             refuses=(*KEY_REFUSALS, WalletDown),
-            proof=BEARER,
+            proof=PAID,
             tag="openai",
             v1=True,
             hot=True,

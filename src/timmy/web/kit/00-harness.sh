@@ -117,6 +117,11 @@ want_header_like() {
     want_like "the header $1" "$2" "$(header "$1")"
 }
 
+# All headers of a name, joined as a client that joins them would.
+headers() {
+    grep -i "^$1: " "$HEAD" | sed -e 's/^[^:]*: //' -e "s/$CR\$//" | paste -s -d, -
+}
+
 # A problem document (RFC 9457): status, and either a code or "any".
 want_problem() {
     want_status "$1"

@@ -48,9 +48,24 @@ test_v1() {
     begin 'without a key: 402 with an L402 offer; with a bad one: 401'
     http POST /v1/chat/completions "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}"
     want_v1_error 402 payment_required
-    want_header_like www-authenticate '^(LSAT|L402) macaroon="[A-Za-z0-9+/=]+", invoice="ln'
+    want_like 'the challenges' '^LSAT macaroon="[A-Za-z0-9+/=]+", invoice="ln[^,]*,L402 macaroon="[A-Za-z0-9+/=]+", invoice="ln' "$(headers www-authenticate)"
     http POST /v1/chat/completions "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}" -H 'Authorization: Bearer AgEFdGltbXkC'
     want_status 401
+    end
+
+    begin 'the Payment scheme (MPP): a charge and a session are offered; alone to who asks for them; 402 for what is no credential'
+    http POST /v1/chat/completions "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}"
+    want_like 'the challenges' ',Payment id="[A-Za-z0-9_-]+", .*intent="charge".*,Payment id=.*intent="session"' "$(headers www-authenticate)"
+    http POST /v1/chat/completions "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}" -H 'Accept-Payment: lightning/charge'
+    want_like 'the only challenge' '^Payment id="[A-Za-z0-9_-]+", realm="[^,"]+", method="lightning", intent="charge", request="[A-Za-z0-9_-]+", expires="[^,"]+"$' "$(headers www-authenticate)"
+    http POST /v1/chat/completions "{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}" -H 'Authorization: Payment e30'
+    want_status 402
+    want_header_like content-type '^application/problem\+json'
+    want_field .type https://paymentauth.org/problems/lightning/malformed-credential
+    want_field .error.code payment_credential_malformed
+    http GET /openapi.json
+    want_status 200
+    want_field '.paths./v1/chat/completions.post.x-payment-info.offers[0].intent' charge
     end
 
     begin 'a key says what it can spend, and not whose it is'
