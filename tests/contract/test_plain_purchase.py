@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,23 @@ async def test_no_page_puts_a_key_into_a_log(tmp_path: Path, capsys: pytest.Capt
         assert "http" in printed
         assert key not in printed
         assert "canary-in-a-request" not in printed
+
+
+async def test_a_free_answer_is_given_and_counted(tmp_path: Path) -> None:
+    async with open_house(tmp_path, DEMO_PER_HOUR="1") as house:
+        browser = Browser(house.http)
+        form = replace((await browser.open("/api/ui")).form("/api/ui/jobs"), action="/api/ui/demo")
+        page = await browser.send(form, request="What is 6 * 7?")
+        assert "42" in page.text
+        assert "It was free. 0 more are free for you in this hour." in page.text
+        assert page.form("/api/ui/jobs").fields["request"] == "What is 6 * 7?"
+        page = await browser.send(form, request="What is 6 * 8?")
+        assert browser.status == 429
+        assert int(browser.headers["retry-after"]) > 0
+        assert page.form("/api/ui/jobs").fields["request"] == "What is 6 * 8?"
+        await books_close(house)
+
+
+async def test_where_nothing_is_free_nothing_free_is_offered(tmp_path: Path) -> None:
+    async with open_house(tmp_path, DEMO_PER_HOUR="0") as house:
+        assert "One free, short answer" not in (await Browser(house.http).open("/api/ui")).text

@@ -13,8 +13,10 @@ from timmy.web.fields import ADDRESS_CHARS_MAX
 from timmy.web.house import WebSettings
 from timmy.web.markup import NOTHING, Markup, el, together
 from timmy.web.plain import forms
+from timmy.web.plain.answers import answer
 from timmy.web.plain.job_page import rows
 from timmy.web.plain.sheet import sheet
+from timmy.world.demo import Answer
 
 MACAROON_CHARS_MAX = 4_096
 SMALL_DEPOSIT_SATS = 500
@@ -35,10 +37,18 @@ class Front:
     pool: PoolStatus
     frozen: bool
     stand_ins: tuple[str, ...]
+    free_answers: int = 0  # in an hour, to one address
 
 
 def home_page(
-    front: Front, settings: WebSettings, typed: Typed, *, estimate: Estimate | None = None, trouble: Markup = NOTHING, status: int = 200
+    front: Front,
+    settings: WebSettings,
+    typed: Typed,
+    *,
+    estimate: Estimate | None = None,
+    free: Answer | None = None,
+    trouble: Markup = NOTHING,
+    status: int = 200,
 ) -> Response:
     return sheet(
         "Ask Timmy",
@@ -50,14 +60,23 @@ def home_page(
         ),
         *(el("p", f"Test mode: {sentence}", class_="warn") for sentence in front.stand_ins),
         trouble,
-        _ask(settings, typed, estimate),
+        _given(free) if free else NOTHING,
+        _ask(front, settings, typed, estimate),
         _pool(front),
         _balance(settings, typed),
         status=status,
     )
 
 
-def _ask(settings: WebSettings, typed: Typed, estimate: Estimate | None) -> Markup:
+def _given(free: Answer) -> Markup:
+    """What was answered for nothing."""
+    cut = el("p", "A free answer is short: it ends here.", class_="warn") if free.truncated else None
+    said = answer(free.result) if free.result is not None else el("p", f"✗ Refused: {free.reason}", class_="err said")
+    left = el("p", f"It was free. {free.use.left} more are free for you in this hour.", class_="hint")
+    return el("section", el("h2", "The answer"), said, cut, left, class_="card", id="answer", role="status")
+
+
+def _ask(front: Front, settings: WebSettings, typed: Typed, estimate: Estimate | None) -> Markup:
     most = settings.max_request_chars
     ask = forms.form(
         "/api/ui/jobs",
@@ -72,6 +91,7 @@ def _ask(settings: WebSettings, typed: Typed, estimate: Estimate | None) -> Mark
             "div",
             el("button", "Hire Timmy", type="submit", class_="first"),
             el("button", "What would it cost?", type="submit", formaction="/api/ui/estimate"),
+            el("button", "One free, short answer", type="submit", formaction="/api/ui/demo") if front.free_answers else None,
             class_="buttons",
         ),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from timmy.errors import TimmyError
 from timmy.jobs.model import JobView, State
 from timmy.jobs.protocol import Destination, ToInvoice
 from timmy.web import fields
+from timmy.web.address import client_address, networks
 from timmy.web.house import WebHouse
 from timmy.web.jobs import job_id
 from timmy.web.markup import NOTHING, Markup
@@ -19,11 +20,14 @@ from timmy.web.plain.home import Front, Typed, home_page
 from timmy.web.plain.job_page import address, job_page
 from timmy.web.plain.trouble import see, told_when, trouble_card
 from timmy.web.refusals import InvoiceNotFound
+from timmy.web.turnstile import counted
+from timmy.world.demo import DemoClosed
 
 
 class JobPages:
     def __init__(self, house: WebHouse) -> None:
         self.house = house
+        self.proxies = networks(house.settings.trusted_proxies)
 
     async def home(self, _request: Request) -> Response:
         return home_page(await front(self.house), self.house.settings, Typed())
@@ -36,6 +40,18 @@ class JobPages:
         except TimmyError as error:
             return await self._again(error, request, form)
         return home_page(await front(self.house), self.house.settings, typed(form), estimate=estimate)
+
+    async def demo(self, request: Request) -> Response:
+        """An answer for nothing, on the front page: there is nothing to come back to, and nobody but the asker sees it."""
+        form = await self._form(request)
+        try:
+            text = fields.session_request({"request": form.get("request", "")}, request_chars_max=self.house.settings.max_request_chars)
+            if self.house.demo is None:
+                raise DemoClosed("Here nothing is given for nothing.")
+            free = await self.house.demo.ask(text, counted(client_address(request.scope, self.proxies)))
+        except TimmyError as error:
+            return await self._again(error, request, form)
+        return home_page(await front(self.house), self.house.settings, typed(form), free=free)
 
     async def create(self, request: Request) -> Response:
         form = await self._form(request)
@@ -110,9 +126,9 @@ async def form_of(house: WebHouse, request: Request) -> dict[str, str]:
 async def front(house: WebHouse) -> Front:
     pool, _ = await house.giving.pool()
     health = await house.health()
-    return Front(
-        pool, await house.pool_frozen(), tuple(part.stand_in for part in health.parts if part.stand_in and part.name in BOUGHT_FROM)
-    )
+    free_answers = house.demo.per_address.most if house.demo is not None else 0
+    stand_ins = tuple(part.stand_in for part in health.parts if part.stand_in and part.name in BOUGHT_FROM)
+    return Front(pool, await house.pool_frozen(), stand_ins, free_answers)
 
 
 async def again(house: WebHouse, error: TimmyError, request: Request, form: Mapping[str, str]) -> Response:

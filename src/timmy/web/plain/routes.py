@@ -34,6 +34,7 @@ def routes(house: WebHouse) -> tuple[BaseRoute, ...]:
         at("GET", "/api/ui", jobs.home),
         at("GET", sheet.STYLE_PATH, sheet.style),
         at("POST", "/api/ui/estimate", jobs.estimate),
+        at("POST", "/api/ui/demo", jobs.demo),
         at("POST", "/api/ui/jobs", jobs.create),
         at("GET", "/api/ui/jobs/{jobId}", jobs.show),
         at("POST", "/api/ui/jobs/{jobId}/refund", jobs.refund),

@@ -29,9 +29,9 @@ def in_words(error: TimmyError, request: Request) -> str:
 
 def told_when(answer: Response, error: TimmyError, request: Request) -> Response:
     """The same answer, which says when it is worth trying again."""
-    after = Problem(error, request_id_of(request)).headers.get("retry-after")
-    if after:
-        answer.headers["Retry-After"] = after
+    after = Problem(error, request_id_of(request)).headers.get("retry-after") or error.extra.get("retryAfterSeconds")
+    if after is not None:
+        answer.headers["Retry-After"] = str(after)
     return answer
 
 
