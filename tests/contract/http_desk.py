@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import httpx
 from tests.contract.http_people import Gifts, Keys, Till, not_frozen, profile
+from tests.contract.http_world import Sights, Treats
 
 from timmy.clock import ManualClock
 from timmy.errors import Refusal
@@ -262,7 +263,9 @@ class World:
     parts: list[Part]
 
     @classmethod
-    def build(cls, settings: Settings | None = None, *, dev: bool = True, hook_secret: str | None = None, steps: bool = False) -> World:
+    def build(
+        cls, settings: Settings | None = None, *, dev: bool = True, hook_secret: str | None = None, steps: bool = False, talks: bool = False
+    ) -> World:
         desk, metrics, hints = Desk(ManualClock(), steps=steps), Counted(), list[str]()
         parts = [
             Part("wallet", Condition.OK, "builtin", stand_in="Its sats are not real. Set WALLET to earn."),
@@ -293,6 +296,8 @@ class World:
             wallet_hint=hint,
             receipt_key=SigningKey(b"\x03" * 32, lambda size: bytes(size)),
             hook_secret=hook_secret,
+            world=Sights(desk.clock),
+            demo=Treats(desk.clock),
             dev=desk if dev else None,
         )
         return cls(house, desk, metrics, hints, parts)

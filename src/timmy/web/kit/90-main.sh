@@ -15,6 +15,8 @@ main() {
     test_identity
     test_pool
     test_estimate
+    test_world
+    test_demo
     find_payer
     test_flow
     test_refund
