@@ -38,10 +38,23 @@ test_server() {
     grep -Eiq '<script|(src|href)="?(https?:)?//' "$BODY" && wrong 'it loads something'
     end
 
-    begin 'the way in leads somewhere'
+    begin 'the way in leads to the plain page'
     http GET /api
     want_like 'the status' '^30[1278]$' "$STATUS"
-    want_header_like location '^/api/'
+    want_header_like location '^/api/ui$'
+    end
+
+    begin 'the plain page sells without a script'
+    http GET /api/ui
+    want_status 200
+    want_header_like content-type '^text/html'
+    grep -Fq 'action="/api/ui/jobs"' "$BODY" || wrong 'it has no form to ask with'
+    grep -Eiq '<script| on[a-z]+=' "$BODY" && wrong 'it runs a script'
+    end
+
+    begin "the operator's desk is not open"
+    http GET /api/admin/summary
+    want_like 'the status' '^40[14]$' "$STATUS"
     end
 
     if [ -n "${ADMIN_TOKEN:-}" ]; then
