@@ -17,6 +17,7 @@ from timmy.cli import app
 from timmy.client import AsyncTimmy, Notebook, receipts
 from timmy.client.receipts import ReceiptInvalid
 from timmy.identity import nostr
+from timmy.lightning.wallets.protocol import InvoiceLookup, WalletDown
 from timmy.money import Sats
 
 QUESTION = "What is a satoshi?"
@@ -115,7 +116,7 @@ async def test_a_receipt_gives_no_id_no_request_and_no_answer_away(site: Site, n
 async def test_a_preimage_proves_its_payment_and_another_does_not(site: Site, notebook: Notebook) -> None:
     _, file = await bought(site, notebook)
     first = json.loads(file["event"]["content"])["payments"][0]["paymentHash"]
-    assert receipts.read(json.dumps({**file, "preimages": {first: "11" * 32}})).proven == ()
+    assert first not in receipts.read(json.dumps({**file, "preimages": {first: "11" * 32}})).proven
     preimage = b"\x07" * 32
     content = json.dumps(
         {
@@ -191,3 +192,78 @@ def test_a_signed_receipt_that_makes_no_sense_is_refused_in_a_sentence(tmp_path:
     ended = CliRunner().invoke(app, ["receipt", "verify", str(path)], catch_exceptions=False)
     assert ended.exit_code == 1
     assert "It does not hold" in ended.stderr
+
+
+async def test_the_preimages_are_those_of_the_payments(site: Site, notebook: Notebook) -> None:
+    _, file = await bought(site, notebook)
+    receipt = receipts.read(json.dumps({**file, "preimages": {}}))
+    assert len(receipt.proven) == 2  # the built-in wallet shows them to its server
+    assert all(payment["preimageUnknown"] is None for payment in receipt.told["payments"])
+
+
+async def test_a_wallet_that_does_not_answer_leaves_the_preimage_out_and_says_why(
+    site: Site, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, _ = await bought(site, notebook)
+
+    async def silent(_self: object, _payment_hash: str) -> InvoiceLookup:
+        raise WalletDown
+
+    monkeypatch.setattr("timmy.lightning.wallets.builtin._Node.lookup_invoice", silent)
+    receipt = receipts.read(json.dumps(await site.get(f"/api/jobs/{job_id}/receipt")))
+    assert [payment["preimage"] for payment in receipt.told["payments"]] == [None, None]
+    assert all("not answering" in payment["preimageUnknown"] for payment in receipt.told["payments"])
+    assert receipt.bill.untold == ("refund",)
+    assert receipt.bill.wrong == ()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_of_v1_has_a_receipt_for_the_key_that_paid_and_for_no_other(site: Site, notebook: Notebook, stream: bool) -> None:
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        session = await timmy.open_session(Sats(500))
+        body = json.dumps({"model": "timmy-demo", "stream": stream, "messages": [{"role": "user", "content": QUESTION}]}).encode()
+        headers = {"Authorization": f"Bearer {session.attenuate(most=Sats(100))}", "Content-Type": "application/json"}
+        async with site.http.post(f"{site.url}/v1/chat/completions", data=body, headers=headers) as answer:
+            raw = await answer.text()
+        first = json.loads(raw.split("data: ")[1].split("\n")[0] if stream else raw)
+        id = first["id"]
+        path = f"{site.url}/v1/chat/completions/{id}/receipt"
+        async with site.http.get(path, headers=headers) as kept:
+            assert kept.status == 200, await kept.text()
+        for stranger, status in (({}, 402), ({"Authorization": f"Bearer {session.attenuate(most=Sats(50))}"}, 404)):
+            async with site.http.get(path, headers=stranger) as refused:
+                assert refused.status == status
+        async with site.http.get(f"{site.url}/v1/chat/completions/{id}", headers=headers) as shown:
+            whole = await shown.json()
+        document = await session.completion_receipt(id)
+    receipt = receipts.read(json.dumps(document))
+    receipts.check_bill(receipt)
+    receipts.check_bytes(receipt, "promptSha256", body)
+    receipts.check_text(receipt, "answerSha256", whole["choices"][0]["message"]["content"])
+    assert receipt.told["chargedMsat"] == whole["usage"]["cost_msat"]
+    assert receipt.told["tokens"]["work"]["output"] == whole["usage"]["completion_tokens"]
+    assert receipt.told["prices"][0]["model"] == "timmy-demo"
+    assert session.id not in json.dumps(document)
+    assert (await receipts.file_of(notebook, id))["event"] == document
+
+
+async def test_a_sessions_receipt_is_kept_with_its_answer(site: Site, notebook: Notebook) -> None:
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        reply = await (await timmy.open_session(Sats(200))).request(QUESTION)
+    receipt = receipts.read(json.dumps(await receipts.file_of(notebook, reply.id)))
+    receipts.check_bill(receipt)
+    assert {line.name for line in receipt.bill.lines} == {"costUsd", "chargedMsat + poolMsat"}
+
+
+async def test_whatever_a_job_ended_as_its_receipt_adds_up(site: Site) -> None:
+    for request, ending in (("Please reject this.", "rejected"), (QUESTION, "complete")):
+        job = await site.post("/api/jobs", {"request": request}, status=201)
+        await site.pay(job["evalInvoice"])
+        job = await site.until(job["jobId"], "rejected", "awaiting_work_payment")
+        if job["state"] == "awaiting_work_payment":
+            await site.pay(job["workInvoice"])
+            job = await site.until(job["jobId"], ending, "failed")
+        receipt = receipts.read(json.dumps(await site.get(f"/api/jobs/{job['jobId']}/receipt")))
+        receipts.check_bill(receipt)
+        assert receipt.bill.untold == ()
+        assert receipt.told["evalFeeMsat"] == 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from timmy.cli import buyer
 from timmy.cli.buyer import tell
 from timmy.cli.screen import fail
+from timmy.client import Notebook, receipts
+from timmy.client.errors import AnswerInvalid, ServerDown, ServerRefused
+from timmy.client.http import TimmyHttp
 from timmy.client.notebook import home
 from timmy.client.proxy import HOST, Budget, Proxy
 from timmy.clock import SystemClock
@@ -54,7 +58,13 @@ async def _serve(server: str, session: str, per_day: int, in_all: int | None, pe
         per_request=Sats(per_request) if per_request else None,
     )
     local_key = f"sk-timmy-{kept_secret(home() / KEY_FILE, system_random).hex()}"
-    running = Proxy(buyer.address(server), budget, local_key, tell)
+    http, notebook = TimmyHttp(buyer.address(server)), Notebook()
+
+    async def keep(completion_id: str, key: str) -> None:
+        with suppress(ServerRefused, ServerDown, AnswerInvalid):  # the tool has its answer; a receipt can be had for a day
+            await receipts.fetch(http, notebook, receipts.completion_path(completion_id), completion_id, key)
+
+    running = Proxy(http.url, budget, local_key, tell, keep)
     try:
         async with running.open(port) as at:
             words = " and ".join([*([f"{per_day} sats a day"] if per_day else []), *([f"{in_all} sats in all"] if in_all else [])])
@@ -64,3 +74,5 @@ async def _serve(server: str, session: str, per_day: int, in_all: int | None, pe
     except OSError as trouble:
         fail(f"{HOST}:{port} cannot be had ({trouble.strerror or trouble}). Choose another with --port.")
         raise typer.Exit(2) from None
+    finally:
+        await http.aclose()

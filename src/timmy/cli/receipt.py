@@ -44,22 +44,31 @@ def verify(
         str, typer.Option("--server", "-s", envvar="TIMMY_SERVER", help="Ask this Timmy whether the key is its own.", show_default=False)
     ] = "",
     prompt: Annotated[str, typer.Option("--prompt", help="The request that it should be about.", show_default=False)] = "",
+    body: Annotated[
+        Path | None, typer.Option("--body", help="A file with the request's body, for a call of /v1.", show_default=False)
+    ] = None,
     answer: Annotated[
         Path | None, typer.Option("--answer", help="A file with the answer that it should be about.", show_default=False)
     ] = None,
 ) -> None:
-    """Check a receipt: its signature, the proofs of payment in it, and what it is compared with. Exit code 1: it does not hold.
+    """Check a receipt: its signature, its bill, the proofs of payment in it, and what it is compared with. Exit code 1: it does not hold.
+
+    The bill is computed again from the receipt's own tokens, rates, margin and bitcoin price; what does not add up is named.
 
     Without --server only the signature is checked, and nothing is sent anywhere: the key may be anybody's.
     """
     try:
         raw = sys.stdin.read() if file == "-" else Path(file).read_text()
         words = answer.read_text() if answer is not None else None
+        sent = body.read_bytes() if body is not None else None
     except (OSError, UnicodeDecodeError) as trouble:
         fail(f"The file cannot be read: {trouble}")
         raise typer.Exit(2) from None
     try:
         receipt = receipts.read(raw)
+        receipts.check_bill(receipt)
+        if sent is not None:
+            receipts.check_bytes(receipt, "promptSha256", sent)
         if prompt:
             receipts.check_text(receipt, "promptSha256", prompt)
         if words is not None:
@@ -92,6 +101,7 @@ def facts(receipt: receipts.Receipt, *, checked: bool) -> list[tuple[str, str]]:
         ("ended", f"{told.get('state')}, {told.get('endedAt')}"),
         ("paid", ", ".join(paid) or "from a session's balance"),
         ("proven", f"{len(receipt.proven)} of {len(receipt.proven) + len(receipt.unproven)} payments, by their preimages"),
+        ("bill", _bill(receipt)),
         ("charged", f"{_sats(told.get('chargedMsat'))} sats, and {_sats(told.get('poolMsat'))} by the pool"),
     ]
     for each in told.get("prices") or []:
@@ -100,6 +110,12 @@ def facts(receipt: receipts.Receipt, *, checked: bool) -> list[tuple[str, str]]:
     if isinstance(refund, dict):
         rows.append(("refund", f"{refund.get('paidSats')} sats paid, {refund.get('owedSats')} owed"))
     return [row for row in rows if row[0] != "proven" or told["payments"]]
+
+
+def _bill(receipt: receipts.Receipt) -> str:
+    computed = ", ".join(line.name for line in receipt.bill.lines)
+    untold = f"; not enough is told to compute {' and '.join(receipt.bill.untold)}" if receipt.bill.untold else ""
+    return f"adds up ({computed}){untold}"
 
 
 def _price(each: dict[str, Any], tokens: dict[str, Any]) -> str:
@@ -123,6 +139,9 @@ async def _list() -> None:
         what = asked.get("request") or f"{row['kind']} of {asked.get('amountSats')} sats"
         made = datetime.fromtimestamp(row["created_at_ms"] // SECOND_MS, UTC).strftime("%Y-%m-%d %H:%M")
         rows.append((row["subject"] or row["id"], made, "yes" if row["receipt"] else row["state"], " ".join(what.split())[:40]))
+    for kept in await Notebook().do(store.session_receipts, LIST_MAX):
+        made = datetime.fromtimestamp(kept["kept_at_ms"] // SECOND_MS, UTC).strftime("%Y-%m-%d %H:%M")
+        rows.append((kept["subject"], made, "yes", "paid from a session"))
     if not rows:
         buyer.tell("Nothing was bought yet.")
         return

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from timmy.client import store
+from timmy.client import receipts, store
 from timmy.client.answers import Estimate, Job, Reply, SessionStatus
 from timmy.client.buying import Answer, Buying, Event
-from timmy.client.errors import AnswerInvalid, NotKnownHere
+from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
 from timmy.client.prefunding import Prefunding, narrowed
@@ -159,12 +159,22 @@ class AsyncSession:
         return await self._prefunding.status(self.id)
 
     async def request(self, request: str, *, key: str | None = None) -> Reply:
-        """Judged and worked on in one call. `key`: asked again with the same, it is done once and charged once."""
-        return await self._prefunding.request(self.id, self.macaroon, request, key=key)
+        """Judged and worked on in one call, and its receipt kept. `key`: asked again with the same, it is done once and charged once."""
+        reply = await self._prefunding.request(self.id, self.macaroon, request, key=key)
+        with suppress(ServerRefused, ServerDown, AnswerInvalid):  # the answer is here; its receipt can be had later
+            await self.receipt(reply.id)
+        return reply
 
     async def receipt(self, request_id: str) -> Mapping[str, Any]:
-        """The server's signed receipt of a request that has ended; `receipts.read` verifies it."""
-        return await self._timmy.http.get(f"/api/sessions/{self.id}/requests/{request_id}/receipt", bearer=self.macaroon)
+        """The server's signed receipt of a request that has ended; `receipts.read` verifies it. It is kept in the notebook."""
+        return await self._kept(f"/api/sessions/{self.id}/requests/{request_id}/receipt", request_id)
+
+    async def completion_receipt(self, completion_id: str) -> Mapping[str, Any]:
+        """The same of a call of /v1 that was paid with this session's key, within a day of it."""
+        return await self._kept(receipts.completion_path(completion_id), completion_id)
+
+    async def _kept(self, path: str, subject: str) -> Mapping[str, Any]:
+        return await receipts.fetch(self._timmy.http, self._timmy.notebook, path, subject, self.macaroon)
 
     async def top_up(self, amount: Sats) -> SessionStatus:
         await self._timmy._purse()

@@ -126,6 +126,9 @@ class Session:
     def receipt(self, request_id: str) -> Mapping[str, Any]:
         return self._timmy._run(self._session.receipt(request_id))
 
+    def completion_receipt(self, completion_id: str) -> Mapping[str, Any]:
+        return self._timmy._run(self._session.completion_receipt(completion_id))
+
     def top_up(self, amount: Sats) -> SessionStatus:
         return self._timmy._run(self._session.top_up(amount))
 

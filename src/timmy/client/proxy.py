@@ -7,10 +7,13 @@ what the day has left of it. The session's own macaroon never leaves this proces
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -24,6 +27,8 @@ HOST = "127.0.0.1"
 DAY_SECONDS = 86_400
 BODY_BYTES_MAX = 32 * 2**20
 CHUNK_BYTES = 2**16
+BEGINNING_BYTES = 512  # of an answer, in which its id stands
+COMPLETION_ID = re.compile(rb'"id":\s?"(chatcmpl-[a-z0-9]{1,60})"')
 SENT_ON = ("Content-Type", "Accept", "User-Agent", "Idempotency-Key", "X-Stainless-Retry-Count")
 SENT_BACK = (
     *("Content-Type", "Cache-Control", "Retry-After", "X-Request-Id", "X-Should-Retry"),
@@ -58,8 +63,18 @@ class Budget:
 class Proxy:
     """`local_key`: what the tools of this machine must send as their API key. Without it, every page in a browser here could spend."""
 
-    def __init__(self, url: str, budget: Budget, local_key: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        budget: Budget,
+        local_key: str,
+        tell: Callable[[str], None],
+        keep: Callable[[str, str], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """`keep`: told each completion's id, and the key that paid for it, when it has ended."""
         self._url = url.rstrip("/")
+        self._keep = keep
+        self._keeping: set[asyncio.Task[None]] = set()
         self._budget = budget
         self._local_key = local_key
         self._tell = tell
@@ -71,7 +86,8 @@ class Proxy:
             return refused
         assert self._upstream is not None, "requests come while it is open"
         headers = {name: request.headers[name] for name in SENT_ON if name in request.headers}
-        headers["Authorization"] = f"Bearer {self._budget.key()}"
+        key = self._budget.key()
+        headers["Authorization"] = f"Bearer {key}"
         body = await request.read() if request.can_read_body else None
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CALL_TIMEOUT_SECONDS)
         try:
@@ -79,7 +95,7 @@ class Proxy:
             async with self._upstream.request(
                 request.method, self._url + request.path_qs, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
-                return await self._pass_on(request, answer)
+                return await self._pass_on(request, answer, key)
         except (aiohttp.ClientConnectionError, TimeoutError) as trouble:
             return error(502, "upstream_down", f"{self._url} is not answering ({type(trouble).__name__}).")
 
@@ -92,13 +108,15 @@ class Proxy:
             return error(401, "local_key_wanted", "Send the API key that timmy proxy printed when it started.")
         return None
 
-    async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse, key: str) -> web.StreamResponse:
         """Piece by piece as it comes. A tool that hangs up ends this, and the call upstream, which is charged what it produced."""
         headers = {name: answer.headers[name] for name in SENT_BACK if name in answer.headers}
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
+        begun = b""
         try:
             async for piece in answer.content.iter_any():
+                begun = begun if len(begun) >= BEGINNING_BYTES else begun + piece[:BEGINNING_BYTES]
                 await response.write(piece)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError):
             # The upstream broke in the middle. Ended properly, half an answer would pass for a whole one.
@@ -109,6 +127,11 @@ class Proxy:
         cost, left = answer.headers.get("X-Cost-Msat", ""), answer.headers.get("X-Balance-Msat", "")
         spent = f", {cost} msat, {left} left" if cost.isdigit() and left.isdigit() else ""
         self._tell(f"{request.method} {request.path} {answer.status}{spent}")
+        named = COMPLETION_ID.search(begun) if answer.status == 200 and request.method == "POST" else None
+        if named is not None and self._keep is not None:
+            keeping = asyncio.create_task(self._keep(named.group(1).decode(), key))
+            self._keeping.add(keeping)
+            keeping.add_done_callback(self._keeping.discard)
         return response
 
     @asynccontextmanager
@@ -125,6 +148,7 @@ class Proxy:
             yield runner.addresses[0][1]
         finally:
             await runner.cleanup()
+            await asyncio.gather(*self._keeping, return_exceptions=True)
             await self._upstream.close()
 
 

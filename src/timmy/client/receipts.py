@@ -7,9 +7,12 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from timmy.client import store
+from timmy.client.bill import Bill, Unreadable, bill_of, proves
 from timmy.client.errors import NotKnownHere, plain
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Notebook
@@ -35,6 +38,7 @@ class Receipt:
     told: Mapping[str, Any]
     proven: tuple[str, ...]  # payment hashes
     unproven: tuple[str, ...]
+    bill: Bill  # computed again: a signature says who said it, and not that it adds up
 
     @property
     def server(self) -> str:
@@ -47,7 +51,7 @@ def read(raw: str) -> Receipt:
     if len(raw) > FILE_CHARS_MAX:
         raise ReceiptInvalid(f"A receipt has at most {FILE_CHARS_MAX:,} characters.")
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_float=Decimal)
     except (ValueError, RecursionError):
         raise ReceiptInvalid("It is not JSON. Was the whole file copied?") from None
     if not isinstance(document, dict):
@@ -60,20 +64,37 @@ def read(raw: str) -> Receipt:
         raise ReceiptInvalid(problem.message) from None
     told = _content(signed)
     hashes = [payment["paymentHash"] for payment in told["payments"]]
-    known = preimages if isinstance(preimages, dict) else {}
+    shown = {payment["paymentHash"]: payment.get("preimage") for payment in told["payments"]}
+    known = {**shown, **(preimages if isinstance(preimages, dict) else {})}
+    try:
+        bill = bill_of(told)
+    except Unreadable as problem:
+        raise ReceiptInvalid(f"Its {problem} cannot be read.") from None
     return Receipt(
         pubkey=signed.pubkey,
         signed_at=signed.created_at,
         told=told,
-        proven=tuple(each for each in hashes if _proves(known.get(each), each)),
-        unproven=tuple(each for each in hashes if not _proves(known.get(each), each)),
+        proven=tuple(each for each in hashes if proves(known.get(each), each)),
+        unproven=tuple(each for each in hashes if not proves(known.get(each), each)),
+        bill=bill,
     )
+
+
+def check_bill(receipt: Receipt) -> None:
+    """That what it says was charged and goes back follows from what else it says."""
+    if receipt.bill.wrong:
+        raise ReceiptInvalid("It is signed, and it does not add up. " + ". ".join(map(str, receipt.bill.wrong)) + ".")
 
 
 def check_text(receipt: Receipt, name: str, given: str) -> None:
     """That it is about this request ("promptSha256") or answer ("answerSha256")."""
+    check_bytes(receipt, name, given.encode())
+
+
+def check_bytes(receipt: Receipt, name: str, given: bytes) -> None:
+    """The same of a request's body, as it was sent to /v1."""
     told = receipt.told.get(name)
-    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), hashlib.sha256(given.encode()).hexdigest().encode()):
+    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), hashlib.sha256(given).hexdigest().encode()):
         raise ReceiptInvalid(f"It is about another {'request' if name == 'promptSha256' else 'answer'}: the hashes differ.")
 
 
@@ -88,9 +109,22 @@ async def check_server(receipt: Receipt, url: str) -> None:
         raise ReceiptInvalid(f"It is not signed with the key that {url} names as its own.")
 
 
+async def fetch(http: TimmyHttp, notebook: Notebook, path: str, subject: str, bearer: str) -> dict[str, Any]:
+    """The server's receipt of something that was paid from a session, kept in the notebook. Raises ServerRefused, ServerDown."""
+    receipt = dict(await http.get(path, bearer=bearer))
+    await notebook.do(store.keep_session_receipt, subject, http.url, json.dumps(receipt), notebook.now_ms())
+    return receipt
+
+
+def completion_path(completion_id: str) -> str:
+    return f"/v1/chat/completions/{quote(completion_id, safe='')}/receipt"
+
+
 async def file_of(notebook: Notebook, name: str) -> dict[str, Any]:
     """The file of a purchase (by its name or its job's): the server's receipt, and the preimages that our wallet got for the sats."""
     row = await notebook.do(store.purchase_named, name)
+    if row is None and (kept := await notebook.do(store.session_receipt, name)) is not None:
+        return {"event": json.loads(kept), "preimages": {}}
     if row is None or row["receipt"] is None:
         raise NotKnownHere(f"There is no receipt of {plain(name)} in {notebook.path}. timmy receipt list shows which there are.")
     payments = await notebook.do(store.payments_of, row["id"])
@@ -102,7 +136,7 @@ async def file_of(notebook: Notebook, name: str) -> dict[str, Any]:
 
 def _content(signed: nostr.NostrEvent) -> Mapping[str, Any]:
     try:
-        told = json.loads(signed.content)
+        told = json.loads(signed.content, parse_float=Decimal)
     except (ValueError, RecursionError):
         told = None
     if signed.kind != KIND or not isinstance(told, dict) or told.get("type") != TYPE:
@@ -132,10 +166,3 @@ def _prices_hold(told: Mapping[str, Any]) -> bool:
         and isinstance(tokens.get(each["purpose"]) or {}, dict)
         for each in prices
     )
-
-
-def _proves(preimage: object, payment_hash: str) -> bool:
-    """BOLT 11: the payment hash is the SHA-256 of the preimage, which only a payer gets to know."""
-    if not isinstance(preimage, str) or not nostr.HEX_32.fullmatch(preimage):
-        return False
-    return hmac.compare_digest(hashlib.sha256(bytes.fromhex(preimage)).hexdigest().encode(), payment_hash.encode())

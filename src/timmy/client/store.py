@@ -51,6 +51,12 @@ SCHEMA = (
            macaroon      TEXT NOT NULL,
            opened_at_ms  INTEGER NOT NULL,
            closed_at_ms  INTEGER)""",
+    """CREATE TABLE IF NOT EXISTS receipts (              -- of what was paid from a session; a purchase has its own
+           subject     TEXT NOT NULL,                    -- the request, or the completion
+           url         TEXT NOT NULL,
+           receipt     TEXT NOT NULL,
+           kept_at_ms  INTEGER NOT NULL,
+           PRIMARY KEY (subject, url))""",
     """CREATE TABLE IF NOT EXISTS logins (
            url            TEXT PRIMARY KEY,
            token          TEXT NOT NULL,
@@ -137,6 +143,25 @@ def end_purchase(tx: sqlite3.Connection, id: str, outcome: str, now_ms: int) -> 
 
 def keep_receipt(tx: sqlite3.Connection, id: str, receipt: str) -> None:
     tx.execute("UPDATE purchases SET receipt = :receipt WHERE id = :id", {"id": id, "receipt": receipt})
+
+
+def keep_session_receipt(tx: sqlite3.Connection, subject: str, url: str, receipt: str, now_ms: int) -> None:
+    """Asked for again, it is signed anew: the latest is kept."""
+    tx.execute(
+        """INSERT INTO receipts (subject, url, receipt, kept_at_ms) VALUES (:subject, :url, :receipt, :now_ms)
+           ON CONFLICT (subject, url) DO UPDATE SET receipt = excluded.receipt""",
+        {"subject": subject, "url": url, "receipt": receipt, "now_ms": now_ms},
+    )
+
+
+def session_receipt(tx: sqlite3.Connection, subject: str) -> str | None:
+    row = one(tx, "SELECT receipt FROM receipts WHERE subject = :subject ORDER BY kept_at_ms DESC", subject=subject)
+    return str(row["receipt"]) if row else None
+
+
+def session_receipts(tx: sqlite3.Connection, limit: int) -> list[Row]:
+    found = tx.execute("SELECT subject, kept_at_ms FROM receipts ORDER BY kept_at_ms DESC, subject LIMIT :limit", {"limit": limit})
+    return [dict(row) for row in found]
 
 
 # payments ----------------------------------------------------------------------------------------------
