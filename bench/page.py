@@ -11,7 +11,8 @@ from bench.gateway import section as gateway
 from bench.hot import section as hot
 from bench.jobs import section as jobs
 from bench.pool import section as pool
-from bench.words import GATEWAY, HEAD, HOT, JOBS, MEMORY, POOL, SESSIONS
+from bench.words import GATEWAY, HEAD, HOT, JOBS, MEMORY, POOL, SESSIONS, WORLD
+from bench.world import section as world
 
 
 def render(kept: Mapping[str, Any]) -> str:
@@ -32,7 +33,9 @@ def render(kept: Mapping[str, Any]) -> str:
         parts += [GATEWAY, _about(kept["gateway"], tell_machine=not one_machine), _gateway(kept["gateway"]["result"])]
     if "memory" in kept:
         parts += [MEMORY, _about(kept["memory"], tell_machine=not one_machine), _memory(kept["memory"]["result"])]
-    missing = [name for name in ("hot", "pool", "jobs", "sessions", "gateway", "memory") if name not in kept]
+    if "world" in kept:
+        parts += [WORLD, _about(kept["world"], tell_machine=not one_machine), world.table(kept["world"]["result"])]
+    missing = [name for name in ("hot", "pool", "jobs", "sessions", "gateway", "memory", "world") if name not in kept]
     if missing:
         parts.append(f"\nNot measured yet: {', '.join(missing)}.\n")
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""`python -m bench [hot|pool|jobs|sessions|gateway|memory|all] [--quick]`: sets up, measures, writes the page, leaves nothing running."""
+"""`python -m bench [hot|pool|jobs|sessions|gateway|memory|world|all] [--quick]`: sets up, measures, writes the page, cleans up."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from bench.memory import section as memory
 from bench.pool import section as pool
 from bench.runners import ROOT
 from bench.sessions import section as sessions
+from bench.world import section as world
 
 OUT = ROOT / "bench" / "out"
 PAGE = ROOT / "docs" / "reference" / "performance.md"
-SECTIONS = ("hot", "pool", "jobs", "sessions", "gateway", "memory")
+SECTIONS = ("hot", "pool", "jobs", "sessions", "gateway", "memory", "world")
 QUICK = Patience(warm_seconds=0.5, seconds=1.5, repetitions=1, wait_for_quiet=False)
 FULL = Patience(warm_seconds=1.0, seconds=3.0, repetitions=5, wait_for_quiet=True)
 
@@ -82,6 +83,7 @@ def _measure(section: str, postgres: cluster.Cluster, folder: Path, patience: Pa
         "sessions": lambda: contest.as_json(sessions.run(postgres, folder, patience)),
         "gateway": lambda: gateway.run(postgres, folder, OUT, patience, quick=quick),
         "memory": lambda: memory.run(postgres, folder, quick=quick),
+        "world": lambda: world.run(postgres, folder, patience, quick=quick),
     }
     return measures[section]()
 
@@ -99,7 +101,7 @@ def _keep(section: str, facts: dict[str, str], patience: Patience, result: dict[
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": facts,
         "commit": _commit(),
-        "how": "once" if section == "memory" else f"{turns} of {patience.seconds:g} s each, after a warm-up",
+        "how": {"memory": "once", "world": turns}.get(section, f"{turns} of {patience.seconds:g} s each, after a warm-up"),
         "result": result,
     }
     path.write_text(json.dumps(kept, indent=1))

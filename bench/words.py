@@ -6,7 +6,7 @@ HEAD = """\
 # Performance
 
 Measured by [`bench/`](../../bench/run.py), on the machine that is named below. `./run bench` does it again on yours and rewrites
-this page; `./run bench hot`, `pool`, `jobs`, `sessions`, `gateway` and `memory` do one part, `--quick` only shows that it works.
+this page; `./run bench hot`, `pool`, `jobs`, `sessions`, `gateway`, `memory` and `world` do one part, `--quick` only shows that it works.
 
 Absolute figures move with the machine and with its neighbours: **the ratios are what is claimed**. Both sides of a ratio ran in the
 same run, taking turns, each turn a fresh process on a fresh database with `fsync` and `synchronous_commit` on (SQLite: WAL and
@@ -92,4 +92,16 @@ MEMORY = """
 
 A `timmy serve` as it comes, with the built-in wallet; jobs are handed in over HTTP and not paid. Open jobs are rows, and the sweep
 looks at their invoices a few at a time.
+"""
+
+WORLD = """
+## One event to many viewers
+
+Thousands of WebSockets in front of one server process; one of the visitors says something, and it is measured until the last of all has
+it. The viewers are bare connections in one process that shares the machine ([crowd.py](../../bench/world/crowd.py)), and every event must
+have come to each of them. *Timmy* is a `timmy serve` as it comes, but for its limits: what was said is checked, written to PostgreSQL and
+committed, read from there by its number, as another process would read it, and sent; Timmy looks at most twenty times a second, which is
+part of the time to the last. *websockets* is the library alone ([plain.py](../../bench/world/plain.py)), on uvloop and without
+compression: nothing is checked or written, its own `broadcast()` sends each message on. From the first viewer who has it to the last is
+what both do alike.
 """
