@@ -93,7 +93,7 @@ export class Identity {
 
   private tell(): void {
     const { me } = this;
-    this.button.textContent = me ? `${short(me.npub)} · ${me.trust_tier}` : "Sign in with Nostr";
+    this.button.replaceChildren(me ? `${short(me.npub)} · ${me.trust_tier}` : "Sign in", me ? "" : h("span", { className: "long" }, " with Nostr"));
     this.onChange();
   }
 

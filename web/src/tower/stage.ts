@@ -48,6 +48,7 @@ export class Stage {
       this.scene = createScene(this.canvas, context, {
         still: asked.has("still"),
         reduced: isReduced(),
+        moving: asked.has("moving"),
         hour: asked.has("hour") ? Number(asked.get("hour")) : null,
         onMove: () => this.onMove(),
       });

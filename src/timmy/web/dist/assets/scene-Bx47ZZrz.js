@@ -1,1 +1,0 @@
-function e(e,t,n){throw Error(`later`)}export{e as createScene};
