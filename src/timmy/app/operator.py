@@ -59,7 +59,7 @@ DONE_LOOKED_AT = 100  # of the last jobs, for what came to more than its price
 TRANSFERS_SHOWN = 200
 COUNTED_MAX = 1_000  # refunds and tasks that an alert counts
 
-EARNED = (Code.EVAL_FEE, Code.WORK_CHARGE, Code.SESSION_CHARGE)
+EARNED = (Code.EVAL_FEE, Code.WORK_CHARGE, Code.SESSION_CHARGE, Code.BOOTSTRAP_FEE)
 RECEIVED = (Code.PAYMENT_RECEIVED, Code.STRAY_PAYMENT)
 P = ParamSpec("P")
 R = TypeVar("R")

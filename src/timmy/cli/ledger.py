@@ -27,6 +27,7 @@ MEANING = {
     "owed": "owed back, not yet claimed",
     "in_flight": "on its way back to customers",
     "session": "prefunded balances",
+    "bootstrap": "paid for a node, not earned, not yet owed",
     "allowances": "no money: what may be used of the pool today",
     "allowances_used": "no money: what was used of it",
     "allowance": "no money: what an identity may still use today",

@@ -33,7 +33,7 @@ _GUARDED = {
     ALLOWANCES: False,
     ALLOWANCES_USED: True,
 }
-_GUARDED_KINDS = frozenset({"job", "session", "owed", "in_flight", "allowance"})
+_GUARDED_KINDS = frozenset({"job", "session", "bootstrap", "owed", "in_flight", "allowance"})
 _NO_MONEY = frozenset({ALLOWANCES, ALLOWANCES_USED})
 
 
@@ -59,6 +59,11 @@ def in_flight(payout_id: str) -> str:
 def session(session_id: str) -> str:
     """A prefunded balance."""
     return f"session/{session_id}"
+
+
+def bootstrap(order_id: str) -> str:
+    """The fee of a node while it is being made."""
+    return f"bootstrap/{order_id}"
 
 
 def allowance(pubkey: str, day: str) -> str:
@@ -89,12 +94,13 @@ class Code(StrEnum):
     EVAL_FEE = "eval_fee"  # a request was judged: `job/…` → `revenue`
     WORK_CHARGE = "work_charge"  # work was delivered: `job/…` → `revenue`
     POOL_CREDIT = "pool_credit"  # the pool's share of what was earned: `revenue` → `pool`
-    OWED_BACK = "owed_back"  # what a customer may have back: `job/…` or `session/…` → `owed/…`
+    OWED_BACK = "owed_back"  # what a customer may have back: `job/…`, `session/…` or `bootstrap/…` → `owed/…`
     PAYOUT_PLANNED = "payout_planned"  # a payment is about to be sent: `owed/…` → `in_flight/…`
     PAYOUT_SENT = "payout_sent"  # it arrived: `in_flight/…` → `lightning`
     PAYOUT_RETURNED = "payout_returned"  # it failed for certain: `in_flight/…` → `owed/…`
     ROUTING_FEE = "routing_fee"  # what the network took for it: `routing_fees` → `lightning`
     SESSION_CHARGE = "session_charge"  # a request was answered from a balance: `session/…` → `revenue`
+    BOOTSTRAP_FEE = "bootstrap_fee"  # a node was made, and answers: `bootstrap/…` → `revenue`
     SESSION_JOINED = "session_joined"  # a deposit topped another session up: `session/…` → `session/…`
     POOL_SEED = "pool_seed"  # what the operator gave the pool at the start: `operator` → `pool`
     POOL_TOP_UP = "pool_top_up"  # what the operator gave the pool later: `operator` → `pool`

@@ -63,7 +63,8 @@ def balances_by_kind(tx: Tx) -> dict[str, int]:
     """The kept balances, summed by the first word of the account's name. One pass over the accounts, none over the transfers."""
     rows = tx.all(
         """SELECT k.kind, CAST(SUM(k.balance_msat) AS BIGINT) AS balance_msat
-             FROM (SELECT CASE WHEN id LIKE 'job/%' THEN 'job' WHEN id LIKE 'session/%' THEN 'session' WHEN id LIKE 'owed/%' THEN 'owed'
+             FROM (SELECT CASE WHEN id LIKE 'job/%' THEN 'job' WHEN id LIKE 'session/%' THEN 'session'
+                               WHEN id LIKE 'bootstrap/%' THEN 'bootstrap' WHEN id LIKE 'owed/%' THEN 'owed'
                                WHEN id LIKE 'in_flight/%' THEN 'in_flight' WHEN id LIKE 'allowance/%' THEN 'allowance'
                                ELSE id END AS kind, balance_msat FROM accounts) AS k
             GROUP BY k.kind"""
