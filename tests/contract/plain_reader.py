@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 import httpx
 
+ACTS_ON_A_PAGE = {"script", "iframe", "object", "embed", "base", "style", "svg"}
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 
 
@@ -116,3 +118,20 @@ class Browser:
         self.path, self.status, self.html, self.headers = answer.url.raw_path.decode(), answer.status_code, answer.text, answer.headers
         assert answer.headers["content-type"] == "text/html; charset=utf-8", answer.text
         return Reader(answer.text)
+
+
+def harmless(browser: Browser, page: Reader) -> None:
+    """No script, no handler, no style of its own, nothing from elsewhere, and the headers that see to it."""
+    assert page.tags() & ACTS_ON_A_PAGE == set()
+    for tag, given in page.elements:
+        assert not [name for name in given if name.startswith("on") or name == "style"], (tag, given)
+        for name in ("href", "src", "action", "formaction"):
+            assert re.match(r"/|#|lightning:|data:image/png;base64,|https?://", given.get(name, "/")), (tag, given)
+        assert given.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+    policy = browser.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert "form-action 'self'" in policy
+    assert browser.headers["cache-control"] == "no-store"
+    assert "noindex" in browser.headers["x-robots-tag"]

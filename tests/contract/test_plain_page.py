@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from dataclasses import replace
 
 import pytest
 import zxingcpp
 from PIL import Image
 from tests.contract.http_desk import World
-from tests.contract.plain_reader import Browser, Reader
+from tests.contract.plain_reader import ACTS_ON_A_PAGE, Browser, Reader, harmless
 
 from timmy.jobs.model import JobView, RefundState, RefundView, State
 from timmy.lightning.wallets.protocol import WalletDown
 from timmy.money import Msats, Sats
-from timmy.sessions.refusals import RequestInProgress
 from timmy.settings import Settings
 from timmy.web.plain.answers import answer
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><a href='javascript:alert(1)'>x</a>"
-MAY_BE_ON_A_PAGE = {"script", "iframe", "object", "embed", "base", "style", "svg"}
-
-
-def harmless(browser: Browser, page: Reader) -> None:
-    """No script, no handler, no style of its own, nothing from elsewhere, and the headers that see to it."""
-    assert page.tags() & MAY_BE_ON_A_PAGE == set()
-    for tag, given in page.elements:
-        assert not [name for name in given if name.startswith("on") or name == "style"], (tag, given)
-        for name in ("href", "src", "action", "formaction"):
-            assert re.match(r"/|#|lightning:|data:image/png;base64,|https?://", given.get(name, "/")), (tag, given)
-        assert given.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
-    policy = browser.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "script-src" not in policy
-    assert "form-action 'self'" in policy
-    assert browser.headers["cache-control"] == "no-store"
-    assert "noindex" in browser.headers["x-robots-tag"]
 
 
 async def ordered(world: World, request: str = "Why?") -> tuple[Browser, str]:
@@ -285,7 +265,7 @@ async def test_nothing_that_anybody_wrote_acts_on_a_page() -> None:
 )
 def test_no_answer_acts_loads_or_misleads(text: str) -> None:
     page = Reader(str(answer(text)))
-    assert page.tags() & (MAY_BE_ON_A_PAGE | {"img", "h1", "h2", "form", "input"}) == set()
+    assert page.tags() & (ACTS_ON_A_PAGE | {"img", "h1", "h2", "form", "input"}) == set()
     for tag, given in page.elements:
         assert set(given) <= {"class", "href", "rel"}, (tag, given)
         if tag == "a":
@@ -363,106 +343,3 @@ async def test_without_development_routes_nothing_can_be_marked_as_paid() -> Non
     browser, job_id = await ordered(world)
     assert "Test mode" not in (await browser.again()).text.replace("Test mode: Its sats are not real.", "")
     assert (await browser.http.post(f"/api/ui/jobs/{job_id}/paid", data={"a": "b"})).status_code == 404
-
-
-# Sessions --------------------------------------------------------------------------------------------------
-
-
-async def opened(world: World) -> tuple[Browser, Reader]:
-    browser = Browser(world.client())
-    page = await browser.send((await browser.open("/api/ui")).form("/api/ui/sessions"), amountSats="1,000")
-    assert (page.heading, page.refreshes) == ("Pay your deposit", True)
-    return browser, await browser.send(page.form("/paid"))
-
-
-async def test_a_balance_is_opened_spent_from_and_shown() -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    assert "1,000 sats" in page.text
-    assert "This key is your money" in page.text
-    page = await browser.send(page.form("/request"), request="Why?")
-    assert page.heading == "The answer"
-    assert "You paid 10.64 sats" in page.text
-    assert "989.36 sats" in page.text
-    harmless(browser, page)
-    page = await browser.send(page.form("/request"), request="please reject this")
-    assert page.heading == "Timmy will not do this"
-
-
-async def test_a_key_is_never_in_an_address_and_no_cookie_is_set() -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    key = page.form("/request").fields["macaroon"]
-    page = await browser.send(page.form("/request"), request="Why?")
-    assert key not in browser.path
-    assert all(key not in link for link in page.links())
-    assert not browser.http.cookies
-
-
-async def test_what_spends_brings_the_key_along() -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    for end, typed in (("/request", {"request": "Why?"}), ("/close", {"to": "a@wallet.example"})):
-        form = page.form(end)
-        form.fields.pop("macaroon")
-        shown = await browser.send(form, **typed)
-        assert browser.status == 401
-        assert "Give the key" in shown.alert
-        page = await browser.open(browser.path.removesuffix(end))
-        other, _ = await opened(world)
-        foreign = (await other.again()).form(end).fields["macaroon"]
-        await browser.send(page.form(end), **{**typed, "macaroon": foreign})
-        assert browser.status == 403
-        page = await browser.open(browser.path.removesuffix(end))
-    assert "1,000 sats" in page.text
-
-
-async def test_an_empty_balance_says_so_and_keeps_the_question() -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    (session,) = world.desk.till.sessions.values()
-    world.desk.till.sessions[session.id] = replace(session, balance=Msats(25_000))
-    page = await browser.send(page.form("/request"), request="Why is the sea salt?")
-    assert browser.status == 402
-    assert "Top it up." in page.alert
-    assert page.form("/request").fields["request"] == "Why is the sea salt?"
-    page = await browser.send(page.form("/topup"), amountSats="200")
-    assert "Add to your balance" in page.text
-    page = await browser.send(page.form("/paid"))
-    assert "225 sats" in page.text
-
-
-async def test_a_question_that_takes_long_is_shown_while_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    form = page.form("/request")
-    await browser.send(form, request="Why?")
-    answered = browser.path
-
-    async def still_running(*_args: object, **_named: object) -> None:
-        raise RequestInProgress("It is being worked on.", runningRequestId=answered.rpartition("/")[2])
-
-    monkeypatch.setattr(world.desk.till, "request", still_running)
-    await browser.send(form, request="Why?")
-    assert browser.path == answered
-
-
-@pytest.mark.parametrize("amount", ["", "abc", "-5", "1.5", "99", "100001", "9" * 30, "５００"])
-async def test_an_amount_that_is_none_is_refused_in_words(amount: str) -> None:
-    browser = Browser(World.build().client())
-    page = await browser.send((await browser.open("/api/ui")).form("/api/ui/sessions"), amountSats=amount)
-    assert browser.status == 422
-    assert "amountSats" not in page.alert
-    assert page.form("/api/ui/sessions").fields["amountSats"] == (amount or "500")
-
-
-async def test_closing_pays_back_and_is_done_once() -> None:
-    world = World.build()
-    browser, page = await opened(world)
-    form = page.form("/close")
-    page = await browser.send(form, to="lnbc1nonsense")
-    assert browser.status >= 400
-    assert page.form("/close").fields["to"] == "lnbc1nonsense"
-    invoice = await world.desk.customer_invoice(Sats(1_000))
-    page = await browser.send(page.form("/close"), to=f"LIGHTNING:{invoice}")
-    assert "1,000 sats were sent back to you" in page.text

@@ -135,9 +135,8 @@ def _furnish(
     lnurl: LnurlClient,
     hook_secret: str | None,
 ) -> App:
-    bell, metrics = Bell(), Metrics()
+    bell, metrics, rules = Bell(), Metrics(), job_rules(settings)
     oracle, book = _prices(settings, clock, session, metrics)
-    rules = job_rules(settings)
     receiving = _receiving(settings, db, clock, wallet, bell, rules)
     paying_terms = payout_terms(settings, wallet)
     paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, payout_ended)
