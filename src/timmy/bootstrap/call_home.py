@@ -2,12 +2,11 @@
 
     POST {PUBLIC_URL}/api/bootstrap/{bootstrapJobId}/call-home
     Authorization: Bearer {token}
-    {"bitcoind": true, "lnd": true, "lnbits": true, "tailscaleName": "timmy-….tail1234.ts.net", "message": "…"}
+    {"state": "ready", "tailscaleName": "timmy-….tail1234.ts.net", "lnbitsUrl": "http://…:5000", "bitcoin": {…}, "lnd": {…}, …}
 
-The three say whether each has just answered on the machine itself. All three: the order is ready, and the token is used up. Not yet all:
-the report is progress, shown to whoever waits, and the machine calls again. The answer is `{"state": "provisioning" | "ready"}` with 200 in
-both cases, so a machine that never saw the answer asks again without harm; 401 for a token that is not this order's, 410 once the order
-has failed and the machine is being taken away. `tailscaleName` and `message` (at most 200 characters) may be left out.
+`bitcoin` and `lnd` are what the two have just said of themselves on the machine, and `lnbitsUrl` is where LNbits answered: without all three
+there is no call. 200 with `{"state": "ready"}`, the second time as the first, so a machine that never saw the answer asks again without
+harm; 401 for a token that is not this order's, 410 once the order has failed and the machine is being taken away.
 
 The token is derived from the house's own secret and the order's id: an order that is begun again after a crash gives its machine the same
 one, and nothing of it lies in the database.
@@ -27,25 +26,10 @@ TOKEN_BYTES = 20
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a machine says of itself."""
+    """What a machine says of itself: all three have answered, and where LNbits does."""
 
-    bitcoind: bool
-    lnd: bool
-    lnbits: bool
+    lnbits_url: str
     tailscale_name: str | None = None
-    message: str | None = None
-
-    @property
-    def is_up(self) -> bool:
-        return self.bitcoind and self.lnd and self.lnbits
-
-    @property
-    def words(self) -> str:
-        """For whoever waits."""
-        parts = {"Bitcoin": self.bitcoind, "Lightning": self.lnd, "LNbits": self.lnbits}
-        up = [name for name, answers in parts.items() if answers]
-        said = f"{' and '.join(up)} answered." if up else "The machine is up; nothing on it answers yet."
-        return f"{said} {self.message}" if self.message else said
 
 
 class OrderTokens:

@@ -92,6 +92,7 @@ class BootstrapView:
     trouble: str | None
     address: str | None
     tailscale_name: str | None
+    lnbits_url: str | None
     key: KeyView
     refund: RefundView
     refund_to: str | None
@@ -103,4 +104,4 @@ class BootstrapNews:
     """One thing that happened to an order. `seq` grows; a reader that comes back asks for what came after it."""
 
     seq: int
-    kind: str  # "state", "progress", "refund", "trouble", "payment"
+    kind: str  # "bootstrap" (it moved), "progress", "refund", "trouble", "payment"

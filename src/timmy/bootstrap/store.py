@@ -56,7 +56,8 @@ def move(tx: Tx, id: str, from_state: str, state: str, reason: str | None, at_ms
 
 
 NOTABLE = (
-    "public_key", "sealed_key", "join_key", "sealed_join_key", "cloud_key", "volume", "machine", "address", "tailscale_name", "progress",
+    "public_key", "sealed_key", "join_key", "sealed_join_key", "cloud_key", "volume", "machine", "address", "tailscale_name", "lnbits_url",
+    "progress",
 )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def note(tx: Tx, id: str, **learned: str) -> None:
                   machine = COALESCE(CAST(:machine AS TEXT), machine),
                   address = COALESCE(CAST(:address AS TEXT), address),
                   tailscale_name = COALESCE(CAST(:tailscale_name AS TEXT), tailscale_name),
+                  lnbits_url = COALESCE(CAST(:lnbits_url AS TEXT), lnbits_url),
                   progress = COALESCE(CAST(:progress AS TEXT), progress)
             WHERE id = :id AND state = 'provisioning'""",
         id=id,

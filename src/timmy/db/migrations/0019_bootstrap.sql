@@ -17,6 +17,7 @@ CREATE TABLE bootstraps (
     tried_at_ms      BIGINT,                  -- when a machine was last asked for: what came of it may show a while later
     address          TEXT,
     tailscale_name   TEXT,
+    lnbits_url       TEXT,
     progress         TEXT,                    -- for whoever waits
     reason           TEXT,
     trouble          TEXT,                    -- what became of a ready machine later
