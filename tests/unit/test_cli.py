@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -258,3 +260,24 @@ def test_amounts_are_exact_for_people() -> None:
 def test_python_m_timmy_is_timmy() -> None:
     ran = subprocess.run([sys.executable, "-m", "timmy", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["timmy", "se"], {"session", "serve"}),
+        (["timmy", "session", "at"], {"attenuate"}),
+        (["timmy", "ask", "--wal"], {"--wallet"}),
+        (["timmy", "receipt", "verify", "--bo"], {"--body"}),
+    ],
+)
+def test_a_shell_completes_what_is_typed(typed: list[str], offered: set[str]) -> None:
+    """Through bash itself, with the script that `timmy --install-completion` puts into place."""
+    folder = str(Path(sys.executable).parent)
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    printing = {**environ, "_TIMMY_COMPLETE": "source_bash"}  # what --show-completion does once it knows which shell this is
+    made = subprocess.run(["timmy"], env=printing, capture_output=True, text=True, check=True, timeout=60)
+    words = " ".join(shlex.quote(word) for word in typed)
+    asked = f'COMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _timmy_completion timmy; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", f"{made.stdout}\n{asked}"], env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert set(done.stdout.split()) == offered

@@ -135,10 +135,9 @@ def _furnish(
     lnurl: LnurlClient,
     hook_secret: str | None,
 ) -> App:
-    bell, metrics, rules = Bell(), Metrics(), job_rules(settings)
+    bell, metrics, rules, paying_terms = Bell(), Metrics(), job_rules(settings), payout_terms(settings, wallet)
     oracle, book = _prices(settings, clock, session, metrics)
     receiving = _receiving(settings, db, clock, wallet, bell, rules)
-    paying_terms = payout_terms(settings, wallet)
     paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, payout_ended)
     jobs = Jobs(db, clock, bell, random_bytes, receiving, paying, eval_fee=settings.eval_fee.msats, trust_terms=rules.trust)
     workshop = Workshop(db, clock, bell, random_bytes, receiving, paying, provider, book, oracle, job_terms(settings), rules)

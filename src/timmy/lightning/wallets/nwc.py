@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import aiohttp
@@ -181,12 +182,10 @@ class NwcWallet:
         """What the wallet says was paid, if it says so at all. A lost connection is made again, more and more patiently."""
         wait_seconds = RECONNECT_SECONDS_MIN
         while not self._line.is_closed:
-            try:
+            with suppress(NotSent):  # nobody there: tried again below, and the poll goes on
                 async for payment_hash in self._line.hints():
                     wait_seconds = RECONNECT_SECONDS_MIN
                     yield payment_hash
-            except NotSent:
-                pass  # nobody there: tried again below, and the poll goes on
             if self._line.is_closed:
                 return
             await asyncio.sleep(wait_seconds)

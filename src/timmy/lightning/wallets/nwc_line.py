@@ -237,11 +237,10 @@ class _Link:
 
     async def _read(self) -> None:
         try:
-            async for message in self._socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    await self._take(message.data)
-        except (aiohttp.ClientError, OSError):
-            pass  # as a connection that ended: told below
+            with suppress(aiohttp.ClientError, OSError):  # as a connection that ended
+                async for message in self._socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        await self._take(message.data)
         finally:
             for asked in self._asked.values():
                 _fail(asked, "the connection was lost")
