@@ -28,11 +28,10 @@ follows changes it. Nothing in it is anybody's own: no id, no payment hash, no r
 A page may connect if its origin is this server's own or stands in `CORS_ORIGINS`; other origins get 403. Programs, which send no `Origin`,
 may always. There is no compression: messages are small, and the same bytes go to everyone.
 
-Limits: a message has at most {sockets.MESSAGE_BYTES_MAX:,} bytes, {crowd.FRAMES_AT_ONCE} come at once and {crowd.FRAMES_PER_SECOND} a
-second; of what is said to all, {crowd.WORDS_AT_ONCE} at once and {crowd.WORDS_PER_SECOND} a second, from one address
-{crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}. Beyond that comes an `error`, and who does not stop is closed. How many connections
-there may be, and how often Timmy answers, is set by `VIEWERS_MAX`, `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY`
-([settings](settings.md)).
+Limits: a message has at most {sockets.MESSAGE_BYTES_MAX:,} bytes. {crowd.FRAMES_AT_ONCE} may come at once, and
+{crowd.FRAMES_PER_SECOND} more in each second; of what is said to all, {crowd.WORDS_AT_ONCE} and {crowd.WORDS_PER_SECOND}, from one address {crowd.ADDRESS_AT_ONCE} and
+{crowd.ADDRESS_PER_SECOND}. Beyond that comes an `error`, and who does not stop is closed. How many connections there may be, and how often
+Timmy answers, is set by `VIEWERS_MAX`, `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY` ([settings](settings.md)).
 
 | close code | means |
 |---|---|

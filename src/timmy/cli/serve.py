@@ -16,7 +16,7 @@ from timmy.cli.books import describe
 from timmy.cli.screen import out, say, warn
 from timmy.errors import Refusal
 from timmy.settings import Settings
-from timmy.web.server import BACKLOG, Server, server
+from timmy.web.server import BACKLOG, Server, raise_open_files, server
 
 STARTED_LOOK_SECONDS = 0.02
 
@@ -71,6 +71,7 @@ async def keep_open(settings: Settings, listener: socket.socket) -> None:
             warn(caution)
         running = server(app.web, app.house, host=settings.host, port=settings.port)
         look_for_it_rarely()
+        raise_open_files()
         opened = asyncio.create_task(tell_when_open(running, settings.public_url))
         try:
             await running.serve(sockets=[listener])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from functools import partial
 from typing import cast
@@ -20,6 +21,7 @@ GRACE_SECONDS = 10  # what is still running then is cancelled; it is resumed at 
 HEAD_BYTES_MAX = 65_536
 PING_SECONDS = 25.0  # proxies give up on a silent connection after 30 or 60
 PONG_SECONDS = 20.0
+OPEN_FILES_MAX = 65_536
 
 
 class Server(uvicorn.Server):
@@ -38,6 +40,14 @@ class Server(uvicorn.Server):
         # Or uvicorn raises the signal a second time when it is done, and the process is gone before the house has been closed: work that
         # is under way would not be given back, and wait for its lease to run out.
         self._captured_signals.clear()
+
+
+def raise_open_files() -> None:
+    """As many as the system allows without asking: each viewer is one, and many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def server(app: ASGIApp, house: WebHouse, *, host: str, port: int) -> Server:
