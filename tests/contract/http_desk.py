@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import httpx
+from tests.contract.http_completions import Talk
 from tests.contract.http_people import Gifts, Keys, Till, not_frozen, profile
 from tests.contract.http_world import Sights, Treats
 
@@ -296,6 +297,7 @@ class World:
             wallet_hint=hint,
             receipt_key=SigningKey(b"\x03" * 32, lambda size: bytes(size)),
             hook_secret=hook_secret,
+            completions=Talk(desk.clock, QUOTE) if talks else None,
             world=Sights(desk.clock),
             demo=Treats(desk.clock),
             dev=desk if dev else None,

@@ -72,7 +72,7 @@ def test_every_route_is_described_and_every_description_routed() -> None:
     app = create_app(WORLD.house)
     described = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
     routed = {
-        (method, str(getattr(route, "path", "")))
+        (method, str(getattr(route, "path", "")).replace(":path}", "}"))
         for route in app.router.routes
         for method in getattr(route, "methods", None) or ()
         if not isinstance(route, PageRoute)  # for people

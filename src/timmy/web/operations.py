@@ -49,6 +49,7 @@ class Sends:
     example: object = None
     headers: Document = field(default_factory=dict)
     schema: Document = field(default_factory=lambda: {"type": "string"})  # when it has no shape
+    streams: bool = False  # it may come as server-sent events instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Takes:
 @dataclass(frozen=True, slots=True)
 class Operation:
     method: str
-    path: str
+    path: str  # a parameter that may hold slashes is `{name:path}`
     name: str
     summary: str
     about: str
@@ -118,7 +119,7 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
     """OpenAPI 3.1."""
     paths: Document = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _described(one)
+        paths.setdefault(one.path.replace(":path}", "}"), {})[one.method.lower()] = _described(one)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -198,6 +199,8 @@ def _success(sends: Sends) -> Document:
         described["content"] = {sends.media_type: {"schema": {"$ref": REF.format(model=sends.shape)}}}
     elif sends.status not in (204, 302):
         described["content"] = {sends.media_type: {"schema": sends.schema}}
+    if sends.streams:
+        described["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if sends.example is not None:
         described["content"][sends.media_type]["example"] = sends.example
     return described

@@ -140,7 +140,9 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
                     "stream": {"value": {"model": "timmy-demo", "messages": MESSAGES, "stream": True, "max_cost_msat": 5_000}},
                 },
             ),
-            sends=(Sends(200, "The answer; with `stream`, server-sent chunks.", "Completion", example=EXAMPLE, headers=COSTS),),
+            sends=(
+                Sends(200, "The answer; with `stream`, server-sent chunks.", "Completion", example=EXAMPLE, headers=COSTS, streams=True),
+            ),
             refuses=CHAT_REFUSALS,
             proof=PAID,
             parameters=(IDEMPOTENCY_KEY,),
@@ -183,7 +185,7 @@ def _looking(routes: V1Routes) -> tuple[Operation, ...]:
         ),
         Operation(
             method="GET",
-            path="/v1/models/{model}",
+            path="/v1/models/{model:path}",
             name="getModel",
             summary="One model",
             about="No key is needed.",
