@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from timmy.bootstrap.model import KeyKind
 from timmy.errors import Refusal
-from timmy.ids import RandomBytes
 from timmy.identity import kept_secret
+from timmy.ids import RandomBytes
 
 RSA_BITS, RSA_EXPONENT = 4096, 65537
 NONCE_BYTES = 12  # RFC 8439

@@ -107,7 +107,6 @@ def operations(house: WebHouse, demo: DemoDesk) -> tuple[Operation, ...]:
             refuses=(*REFUSES, refusals.FieldRepeated, refusals.TextInvalid),
             parameters=(query_parameter("request", "What should be done.", house.settings.max_request_chars, required=True),),
             tag="world",
-            hot=True,
         ),
         Operation(
             method="POST",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from timmy.completions import CompletionsDesk
 from timmy.web import v1_views
 from timmy.web.house import WebHouse
-from timmy.web.operations import Document, Operation, Sends
+from timmy.web.operations import App, Document, Operation, Sends
 from timmy.web.render import Json
 
 WAYS: Document = {
@@ -77,7 +76,7 @@ class DiscoveryRoutes:
         )
 
     async def openapi(self, request: Request) -> Response:
-        app: FastAPI = request.app
+        app: App = request.app
         return Json(app.openapi(), headers=PUBLIC)
 
     async def llms(self, _request: Request) -> Response:

@@ -174,7 +174,6 @@ def _watching(routes: JobRoutes) -> tuple[Operation, ...]:
             refuses=(JobNotFound,),
             parameters=(JOB_ID_PARAMETER,),
             tag="jobs",
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -190,6 +189,5 @@ def _watching(routes: JobRoutes) -> tuple[Operation, ...]:
             refuses=(JobNotFound, refusals.StreamsFull),
             parameters=(JOB_ID_PARAMETER, LAST_EVENT_ID),
             tag="jobs",
-            hot=True,
         ),
     )

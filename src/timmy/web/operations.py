@@ -76,7 +76,6 @@ class Operation:
     proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
     paid: bool = False  # without a key it answers 402 with an offer
     v1: bool = False  # its errors have OpenAI's shape
-    hot: bool = False  # a plain Starlette endpoint: polled by everybody, and measured at twice FastAPI's speed
 
 
 class App(Starlette):

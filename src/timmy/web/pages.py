@@ -67,7 +67,7 @@ def operations(house: WebHouse, app: App) -> tuple[Operation, ...]:
     routes = PageRoutes(house, app)
 
     def readable(path: str, name: str, summary: str, about: str, endpoint: Endpoint, sends: Sends) -> Operation:
-        return Operation("GET", path, name, summary, about, endpoint, (sends,), hot=True)
+        return Operation("GET", path, name, summary, about, endpoint, (sends,))
 
     html = Sends(200, "The page.", media_type="text/html")
     return (

@@ -133,7 +133,6 @@ def _identity(routes: PeopleRoutes) -> tuple[Operation, ...]:
             refuses=(refusals.IdentityWanted, *problems.IDENTITY),
             proof=WHO,
             tag="identity",
-            hot=True,
         ),
     )
 
@@ -149,7 +148,6 @@ def _giving(routes: PeopleRoutes, request_chars_max: int) -> tuple[Operation, ..
             endpoint=routes.pool,
             sends=(Sends(200, "How the pool stands.", "Pool", example=POOL),),
             tag="pool",
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -166,7 +164,6 @@ def _giving(routes: PeopleRoutes, request_chars_max: int) -> tuple[Operation, ..
             ),
             proof=ANYBODY,
             tag="pool",
-            hot=True,
         ),
         Operation(
             method="POST",

@@ -177,7 +177,6 @@ def _watching(routes: SessionRoutes) -> tuple[Operation, ...]:
             refuses=(sessions.SessionNotFound,),
             parameters=(SESSION_ID_PARAMETER,),
             tag="sessions",
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -191,7 +190,6 @@ def _watching(routes: SessionRoutes) -> tuple[Operation, ...]:
             proof=BEARER,
             parameters=(SESSION_ID_PARAMETER, REQUEST_ID_PARAMETER),
             tag="sessions",
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -207,6 +205,5 @@ def _watching(routes: SessionRoutes) -> tuple[Operation, ...]:
             refuses=(sessions.SessionNotFound, refusals.StreamsFull),
             parameters=(SESSION_ID_PARAMETER, LAST_EVENT_ID),
             tag="sessions",
-            hot=True,
         ),
     )

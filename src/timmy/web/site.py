@@ -144,7 +144,7 @@ def operations(house: WebHouse, plain: Endpoint) -> tuple[Operation, ...]:
     routes = SiteRoutes(house, plain)
 
     def readable(path: str, name: str, summary: str, about: str, endpoint: Endpoint, *sends: Sends) -> Operation:
-        return Operation("GET", path, name, summary, about, endpoint, sends, hot=True)
+        return Operation("GET", path, name, summary, about, endpoint, sends)
 
     html = Sends(200, "The page.", media_type="text/html")
     return (
@@ -161,7 +161,6 @@ def operations(house: WebHouse, plain: Endpoint) -> tuple[Operation, ...]:
             sends=(Sends(200, "The file.", media_type="text/javascript"),),
             refuses=(RouteNotFound,),
             parameters=(path_parameter("name", "As the page names it.", "tower-C0ffee00.js"),),
-            hot=True,
         ),
         readable(
             "/api/site",

@@ -70,7 +70,6 @@ def operations(house: WebHouse) -> tuple[Operation, ...]:
             about="Always 200 while the process lives. `standIns` names whatever is not the real thing.",
             endpoint=routes.healthz,
             sends=(Sends(200, "The parts, each with its condition.", "HealthReport", example=EXAMPLE),),
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -81,7 +80,6 @@ def operations(house: WebHouse) -> tuple[Operation, ...]:
             endpoint=routes.readyz,
             sends=(Sends(200, "Ready.", "HealthReport", example=EXAMPLE),),
             refuses=(refusals.NotReady,),
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -92,6 +90,5 @@ def operations(house: WebHouse) -> tuple[Operation, ...]:
             endpoint=routes.metrics,
             sends=(Sends(200, "Prometheus' text format.", media_type="text/plain"),),
             refuses=(refusals.AdminTokenWanted, refusals.RateLimited),
-            hot=True,
         ),
     )

@@ -149,7 +149,6 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             tag="openai",
             paid=True,
             v1=True,
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -164,7 +163,6 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             parameters=(path_parameter("completionId", "The id of the completion, or of its chunks.", EXAMPLE["id"]),),
             tag="openai",
             v1=True,
-            hot=True,
         ),
     )
 
@@ -181,7 +179,6 @@ def _looking(routes: V1Routes) -> tuple[Operation, ...]:
             sends=(Sends(200, "The models.", "Models", example={"object": "list", "data": [MODEL]}),),
             tag="openai",
             v1=True,
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -195,7 +192,6 @@ def _looking(routes: V1Routes) -> tuple[Operation, ...]:
             parameters=(path_parameter("model", "The model's id.", "timmy-demo"),),
             tag="openai",
             v1=True,
-            hot=True,
         ),
         Operation(
             method="GET",
@@ -209,6 +205,5 @@ def _looking(routes: V1Routes) -> tuple[Operation, ...]:
             proof=PAID,
             tag="openai",
             v1=True,
-            hot=True,
         ),
     )

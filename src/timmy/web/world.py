@@ -123,6 +123,5 @@ def operations(house: WebHouse, world: WorldDesk) -> tuple[Operation, ...]:
             endpoint=routes.state,
             sends=(Sends(200, "All of it.", "WorldState", example=STATE),),
             tag="world",
-            hot=True,
         ),
     )

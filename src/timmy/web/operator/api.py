@@ -137,7 +137,6 @@ def _look(
         parameters=(parameter,) if parameter else (),
         proof=ADMIN,
         tag="operator",
-        hot=True,
     )
 
 
