@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from timmy.errors import Refusal
 from timmy.idempotency import Key
 from timmy.money import Sats
 from timmy.sessions.protocol import Permit, SessionState, Use
@@ -27,6 +28,8 @@ from timmy.web.stream import OpenStreams, SessionStream, begin, last_seen
 
 ID = re.compile(r"[!-~]{1,64}")
 CAPABILITY = "session"  # what a macaroon must allow for anything here
+
+NO_MONEY: tuple[type[Refusal], ...] = (InsufficientBalance, KeyLimitReached, *PAYMENT_REFUSALS)
 
 
 class SessionRoutes:
@@ -60,7 +63,7 @@ class SessionRoutes:
             key = payment.repeating(key, text, f"session:{session_id(request)}") if payment else key
             view = await self.house.sessions.request(permit, text, key=key)
             return receipted(private(session_views.request(view)), payment)
-        except (InsufficientBalance, KeyLimitReached, *PAYMENT_REFUSALS) as refusal:
+        except NO_MONEY as refusal:
             # A charge buys a call of /v1. Here, a session's challenge is for a top-up of this one.
             members, challenges = await with_offer(self.house, request, refusal, (SESSION,))
             refusal.extra = {**refusal.extra, "offer": members}

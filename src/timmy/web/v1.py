@@ -14,6 +14,7 @@ from timmy.clock import SECOND_MS
 from timmy.completions import CompletionsDesk, CompletionView
 from timmy.completions.protocol import Use
 from timmy.completions.refusals import CompletionInProgress, CompletionNotFound, ModelNotFound
+from timmy.errors import Refusal
 from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded
 from timmy.web import v1_fields, v1_views
 from timmy.web.bodies import parse_object, read_bytes
@@ -29,7 +30,7 @@ from timmy.web.v1_stream import HEADERS, CompletionStream, until_first
 
 CAPABILITY = "chat"
 LOOKED_INTO_BYTES_MAX = 65_536  # of a body that came without a credential
-NO_MONEY = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired, *PAYMENT_REFUSALS)
+NO_MONEY: tuple[type[Refusal], ...] = (InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded, PaymentRequired, *PAYMENT_REFUSALS)
 
 Route = Callable[["V1Routes", Request, Paid | None], Awaitable[Response | ASGIApp]]
 
