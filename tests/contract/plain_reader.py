@@ -126,7 +126,7 @@ def harmless(browser: Browser, page: Reader) -> None:
     for tag, given in page.elements:
         assert not [name for name in given if name.startswith("on") or name == "style"], (tag, given)
         for name in ("href", "src", "action", "formaction"):
-            assert re.match(r"/|#|lightning:|data:image/png;base64,|https?://", given.get(name, "/")), (tag, given)
+            assert re.match(r"/|#|\?|lightning:|data:image/png;base64,|https?://", given.get(name, "/")), (tag, given)
         assert given.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
     policy = browser.headers["content-security-policy"]
     assert "default-src 'none'" in policy

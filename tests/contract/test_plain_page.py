@@ -54,6 +54,16 @@ async def test_each_state_of_a_job_has_a_page_of_its_own() -> None:
     harmless(browser, page)
 
 
+async def test_a_page_that_looks_again_can_be_made_to_stay_as_it_is() -> None:
+    browser, _ = await ordered(World.build(steps=True))
+    path = browser.path
+    page = await browser.again()
+    assert (page.refreshes, "?still=1" in page.links()) == (True, True)
+    page = await browser.open(f"{path}?still=1")
+    assert (page.refreshes, "?" in page.links()) == (False, True)
+    assert "Mark as paid" in page.text
+
+
 async def test_a_refusal_says_why_and_what_the_fee_has_bought() -> None:
     world = World.build(steps=True)
     browser, job_id = await ordered(world, "please reject this")

@@ -43,7 +43,15 @@ def address(job_id: str) -> str:
 
 
 def job_page(
-    view: JobView, *, so_far: str, pretend: bool, receipts: bool, trouble: Markup = NOTHING, typed: str = "", status: int = 200
+    view: JobView,
+    *,
+    so_far: str,
+    pretend: bool,
+    receipts: bool,
+    trouble: Markup = NOTHING,
+    typed: str = "",
+    status: int = 200,
+    still: bool = False,
 ) -> Response:
     """`trouble` is what went wrong with what was just sent, and `typed` what stood in the refund's field. Then the page does not look again
     by itself: it would take away what is being read."""
@@ -58,6 +66,7 @@ def job_page(
         _asked(view, receipts),
         status=status,
         refresh_seconds=REFRESH_SECONDS if waits and not trouble.text else None,
+        still=still,
     )
 
 

@@ -69,7 +69,7 @@ class JobPages:
             return await self.house.jobs.submit(wanted.request, refund_to=wanted.refund_to, key=key_of(form, document))
 
     async def show(self, request: Request) -> Response:
-        return await self._shown(await self.house.jobs.view(job_id(request)))
+        return await self._shown(await self.house.jobs.view(job_id(request)), still="still" in request.query_params)
 
     async def refund(self, request: Request) -> Response:
         known, form = job_id(request), await self._form(request)
@@ -96,7 +96,7 @@ class JobPages:
             raise InvoiceNotFound("There is nothing to be paid here.")
         return see(address(view.id))
 
-    async def _shown(self, view: JobView, *, trouble: Markup = NOTHING, to: str = "", status: int = 200) -> Response:
+    async def _shown(self, view: JobView, *, trouble: Markup = NOTHING, to: str = "", status: int = 200, still: bool = False) -> Response:
         so_far = await self.house.jobs.so_far(view.id) if view.state is State.EXECUTING else ""
         house = self.house
         return job_page(
@@ -107,6 +107,7 @@ class JobPages:
             trouble=trouble,
             typed=to,
             status=status,
+            still=still,
         )
 
     async def _again(self, error: TimmyError, request: Request, form: Mapping[str, str]) -> Response:

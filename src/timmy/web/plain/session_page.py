@@ -21,7 +21,15 @@ def address(session_id: str) -> str:
 
 
 def session_page(
-    view: SessionView, settings: WebSettings, typed: Typed, *, pretend: bool, trouble: Markup = NOTHING, to: str = "", status: int = 200
+    view: SessionView,
+    settings: WebSettings,
+    typed: Typed,
+    *,
+    pretend: bool,
+    trouble: Markup = NOTHING,
+    to: str = "",
+    status: int = 200,
+    still: bool = False,
 ) -> Response:
     """`to` is what stood in the field that says where the rest should go."""
     waits = view.state is SessionState.AWAITING_PAYMENT or view.pending_topup or (view.refund.owed.value and view.refund.destination)
@@ -35,6 +43,7 @@ def session_page(
         status=status,
         # Whoever types is not interrupted: with a form on the page that spends, it looks again only while a payment is awaited.
         refresh_seconds=REFRESH_SECONDS if waits and not trouble.text else None,
+        still=still,
     )
 
 
@@ -151,7 +160,7 @@ def _rest(view: SessionView, to: str, pretend: bool) -> Markup:
     return el("section", el("h2", "Back to you"), *told, class_="card")
 
 
-def request_page(session: SessionView, view: RequestView, settings: WebSettings) -> Response:
+def request_page(session: SessionView, view: RequestView, settings: WebSettings, *, still: bool = False) -> Response:
     running = view.state is RequestState.RUNNING
     titles = {
         RequestState.RUNNING: "Timmy is at it",
@@ -168,6 +177,7 @@ def request_page(session: SessionView, view: RequestView, settings: WebSettings)
         NOTHING if running else together(_balance(session), *([ask_form(session, Typed(), settings)] if _can_ask(session) else [])),
         el("p", el("a", "To my balance", href=address(session.id))),
         refresh_seconds=REFRESH_SECONDS if running else None,
+        still=still,
     )
 
 

@@ -59,7 +59,7 @@ class SessionPages:
         return see(address(view.id))
 
     async def show(self, request: Request) -> Response:
-        return self._shown(await self.house.sessions.view(session_id(request)))
+        return self._shown(await self.house.sessions.view(session_id(request)), still="still" in request.query_params)
 
     async def ask(self, request: Request) -> Response:
         form, view = await self._form_and_view(request)
@@ -90,7 +90,7 @@ class SessionPages:
 
     async def show_request(self, request: Request) -> Response:
         view = await self.house.sessions.view(session_id(request))
-        return request_page(view, await self._request(request, view), self.house.settings)
+        return request_page(view, await self._request(request, view), self.house.settings, still="still" in request.query_params)
 
     async def _request(self, request: Request, view: SessionView) -> RequestView:
         known = request.path_params["requestId"]
@@ -137,10 +137,17 @@ class SessionPages:
         return see(address(view.id))
 
     def _shown(
-        self, view: SessionView, wrote: Typed | None = None, *, trouble: Markup = NOTHING, to: str = "", status: int = 200
+        self,
+        view: SessionView,
+        wrote: Typed | None = None,
+        *,
+        trouble: Markup = NOTHING,
+        to: str = "",
+        status: int = 200,
+        still: bool = False,
     ) -> Response:
-        pretend = self.house.dev is not None
-        return session_page(view, self.house.settings, wrote or Typed(), pretend=pretend, trouble=trouble, to=to, status=status)
+        pretend, typed_in = self.house.dev is not None, wrote or Typed()
+        return session_page(view, self.house.settings, typed_in, pretend=pretend, trouble=trouble, to=to, status=status, still=still)
 
     def _refused(self, error: TimmyError, request: Request, view: SessionView, form: Mapping[str, str]) -> Response:
         """The page with what was typed, and what was wrong with it."""

@@ -36,18 +36,21 @@ def sheet(
     *body: Markup,
     status: int = 200,
     refresh_seconds: int | None = None,
-    refresh_to: str = "",
+    still: bool = False,
     links: tuple[tuple[str, str], ...] = CUSTOMER_LINKS,
     wide: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A page. `refresh_seconds`: it looks again by itself, for as long as something is awaited."""
-    again = f"{refresh_seconds}; url={refresh_to}" if refresh_to else str(refresh_seconds)
+    """A page. `refresh_seconds`: it looks again by itself, for as long as something is awaited; not where it was asked to be `still`, for
+    those who read slowly or by ear (WCAG 2.2, 2.2.2)."""
+    looks_again = refresh_seconds is not None and not still
+    offer = "Do not look again by itself" if looks_again else "Look again by itself"
+    offered = el("p", el("a", offer, href="?still=1" if looks_again else "?")) if refresh_seconds is not None else NOTHING
     head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", http_equiv="refresh", content=again) if refresh_seconds else NOTHING,
+        el("meta", http_equiv="refresh", content=refresh_seconds) if looks_again else NOTHING,
         el("meta", name="robots", content="noindex, nofollow"),
         el("title", title),
         el("link", rel="stylesheet", href=STYLE_PATH),
@@ -59,7 +62,9 @@ def sheet(
     )
     foot = el("footer", el("p", "Prices are in sats, times in UTC. This page runs no script and loads nothing from elsewhere."))
     skip = el("a", "To the content", href="#content", class_="skip")
-    page = el("html", head, el("body", skip, top, el("main", *body, id="content"), foot, class_="wide" if wide else None), lang="en")
+    page = el(
+        "html", head, el("body", skip, top, el("main", *body, offered, id="content"), foot, class_="wide" if wide else None), lang="en"
+    )
     return Response(f"<!doctype html>{page}", status, media_type="text/html", headers={**HEADERS, **(headers or {})})
 
 
