@@ -4,9 +4,9 @@
     Authorization: Bearer {token}
     {"state": "ready", "tailscaleName": "timmy-….tail1234.ts.net", "lnbitsUrl": "http://…:5000", "bitcoin": {…}, "lnd": {…}, …}
 
-`bitcoin` and `lnd` are what the two have just said of themselves on the machine, and `lnbitsUrl` is where LNbits answered: without all three
-there is no call. 200 with `{"state": "ready"}`, the second time as the first, so a machine that never saw the answer asks again without
-harm; 401 for a token that is not this order's, 410 once the order has failed and the machine is being taken away.
+`bitcoin` and `lnd` are what the two have just said of themselves on the machine, and `lnbitsUrl` is where LNbits answered: without all
+three there is no call. 200 with `{"state": "ready"}`, the second time as the first, so a machine that never saw the answer asks again
+without harm; 401 for a token that is not this order's, 410 once the order has failed and the machine is being taken away.
 
 The token is derived from the house's own secret and the order's id: an order that is begun again after a crash gives its machine the same
 one, and nothing of it lies in the database.

@@ -105,6 +105,10 @@ class Cloud(Protocol):
         """None: there is no such machine any more."""
         ...
 
+    async def disk_gb(self) -> int:
+        """How large the disk is that holds the chain: the volume, where there is one. CloudRefused: no such machine is sold there."""
+        ...
+
     async def make_machine(self, wanted: MachineWanted) -> Machine:
         """CloudDown: it may have been made. CloudBusy, CloudRefused: it was not."""
         ...
@@ -124,7 +128,7 @@ class Cloud(Protocol):
         ...
 
     async def make_join_key(self, order_id: str) -> JoinKey | None:
-        """A new one; those that this order has already are removed, because nobody knows what they are. None: there is no private network."""
+        """A new one; those that this order has already are removed: nobody knows what they are. None: there is no private network."""
         ...
 
     async def drop_join_keys(self, order_id: str) -> None: ...

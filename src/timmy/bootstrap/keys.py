@@ -1,8 +1,8 @@
 """The keys of the machines that are sold: made here, sealed while they lie here, and gone for good once they were handed over.
 
-A private key is only ever written sealed. What breaks the seal lies in a file of its own, one per order, that only the house may read. When
-the key was handed over and its ten minutes are over, that file is destroyed: from then on whatever copies of the sealed text there are, in the
-database's free pages, its log or a backup of it, are noise. So the folder must not be in the backup: it says so by the usual mark.
+A private key is only ever written sealed. What breaks the seal lies in a file of its own, one per order, that only the house may read.
+When the key was handed over and its ten minutes are over, that file is destroyed: from then on whatever copies of the sealed text there
+are, in the database's free pages, its log or a backup of it, are noise. So the folder must not be in the backup, and says so by a mark.
 """
 
 from __future__ import annotations
@@ -56,11 +56,8 @@ class Pair:
 
 def make_pair(kind: KeyKind, comment: str) -> Pair:
     """For RSA this takes seconds of a processor: call it in a thread."""
-    private: ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
-    if kind is KeyKind.RSA_4096:
-        private = rsa.generate_private_key(RSA_EXPONENT, RSA_BITS)
-    else:
-        private = ed25519.Ed25519PrivateKey.generate()
+    is_rsa = kind is KeyKind.RSA_4096
+    private = rsa.generate_private_key(RSA_EXPONENT, RSA_BITS) if is_rsa else ed25519.Ed25519PrivateKey.generate()
     secret = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
     return Pair(secret, f"{public} {comment}")
