@@ -29,19 +29,20 @@ A page may connect if its origin is this server's own or stands in `CORS_ORIGINS
 may always. There is no compression: messages are small, and the same bytes go to everyone.
 
 Limits: a message has at most {sockets.MESSAGE_BYTES_MAX:,} bytes. {crowd.FRAMES_AT_ONCE} may come at once, and
-{crowd.FRAMES_PER_SECOND} more in each second; of what is said to all, {crowd.WORDS_AT_ONCE} and {crowd.WORDS_PER_SECOND}, from one address {crowd.ADDRESS_AT_ONCE} and
-{crowd.ADDRESS_PER_SECOND}. Beyond that comes an `error`, and who does not stop is closed. How many connections there may be, and how often
-Timmy answers, is set by `VIEWERS_MAX`, `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY` ([settings](settings.md)).
+{crowd.FRAMES_PER_SECOND} more in each second; of what is said to all, {crowd.WORDS_AT_ONCE} and {crowd.WORDS_PER_SECOND}, from one
+address {crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}. Beyond that comes an `error`, and who does not stop is closed. How many
+connections there may be, and how often Timmy answers, is set by `VIEWERS_MAX`, `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY`
+([settings](settings.md)).
 
 | close code | means |
 |---|---|
 | 1001 | the server is stopping: come back in a moment |
 | 1008 | too many messages, or too many connections from one address |
 | 1009 | a message was too large |
-| 1011 | no pong in time |
 | 1013 | too many visitors, or the database is away: come back later |
 
-A reader that takes nothing is let go without a word, once {sockets.UNSENT_BYTES_MAX // 1024} KiB wait for it.
+A reader that takes nothing is let go without a word, once {sockets.UNSENT_BYTES_MAX // 1024} KiB wait for it; so is one that sends
+nothing for {sockets.PING_SECONDS:.0f} seconds and then does not answer a ping for {sockets.PONG_SECONDS:.0f}.
 """
 
 

@@ -191,3 +191,22 @@ async def test_who_leaves_without_a_word_leaves_nothing_behind(site: Site) -> No
             await asyncio.sleep(0.01)
     assert world.crowd.places_taken == 0
     await feels_nothing(site)
+
+
+async def test_who_does_not_answer_a_ping_is_let_go_and_who_does_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("ROUND_SECONDS", 0.02), ("PING_SECONDS", 0.1), ("PONG_SECONDS", 0.5)):
+        monkeypatch.setattr(sockets, name, seconds)
+    world = site.app.house.world
+    assert world is not None
+    async with visiting(site.url) as answering, raw(site) as silent:
+        await answering.next()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await silent.closing_code()
+            while len(world.crowd) != 1:
+                await asyncio.sleep(0.01)
+        await answering.send({"type": "ping"})
+        await answering.of_type("pong")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(world.crowd):
+            await asyncio.sleep(0.01)

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import socket
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from timmy.web.house import WebHouse
-from timmy.web.sockets import MESSAGE_BYTES_MAX, Socket
+from timmy.web.sockets import MESSAGE_BYTES_MAX, PING_SECONDS, PONG_SECONDS, Socket, Sockets
 
 CONNECTIONS_MAX = 4_000  # more at once are answered with 503 by uvicorn itself
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s of usual proxies, so that it is never us who hang up on a reused connection
 GRACE_SECONDS = 10  # what is still running then is cancelled; it is resumed at the next start
 HEAD_BYTES_MAX = 65_536
-PING_SECONDS = 25.0  # proxies give up on a silent connection after 30 or 60
-PONG_SECONDS = 20.0
 OPEN_FILES_MAX = 65_536
 
 
 class Server(uvicorn.Server):
     """Ends event streams first: uvicorn waits for open answers before it stops, and a stream has no end of its own."""
 
-    def __init__(self, config: uvicorn.Config, house: WebHouse, sockets: set[asyncio.Protocol]) -> None:
+    def __init__(self, config: uvicorn.Config, house: WebHouse, sockets: Sockets) -> None:
         super().__init__(config)
         self.house = house
         self.open_sockets = sockets
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.house.closing.set()
-        for one in list(self.open_sockets):
-            cast(Socket, one).shutdown()
+        self.open_sockets.shut_down()
         await super().shutdown(sockets)
         # Or uvicorn raises the signal a second time when it is done, and the process is gone before the house has been closed: work that
         # is under way would not be given back, and wait for its lease to run out.
@@ -52,10 +48,10 @@ def raise_open_files() -> None:
 
 def server(app: ASGIApp, house: WebHouse, *, host: str, port: int) -> Server:
     """Logging is ours, and so is the client's address: uvicorn would log paths, and believe X-Forwarded-For from any loopback peer."""
-    sockets: set[asyncio.Protocol] = set()
+    sockets = Sockets()
     config = uvicorn.Config(
         app,
-        ws=cast(type[asyncio.Protocol], partial(Socket, sockets=sockets)),
+        ws=cast(Any, partial(Socket, sockets=sockets)),
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PONG_SECONDS,

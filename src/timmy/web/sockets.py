@@ -1,4 +1,4 @@
-"""WebSockets that cost little: uvicorn's own protocol, which after the handshake is handed over to whoever listens.
+"""WebSockets that cost little: uvicorn's own protocol for the handshake, and after it a connection that is hardly there.
 
 What ASGI asks for, a task for each connection and a call for each message to each reader, is what a crowd cannot afford. So here a
 connection that was accepted calls its listener when something was said, and takes frames that were encoded once for everybody. Everything
@@ -8,16 +8,17 @@ that comes in is bounded before it is parsed: the size of a message, the frames 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
-from typing import Any, cast
+from socket import SO_SNDBUF, SOL_SOCKET
+from typing import Any, Generic, TypeVar, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.exceptions import InvalidState
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
 
 EXTENSION = "timmy.socket"  # in the scope: the connection itself, to be handed over
 
@@ -29,13 +30,45 @@ UNSENT_BYTES_MAX = 256 * 1_024  # what waits for a reader that takes nothing
 KERNEL_BYTES_MAX = 64 * 1_024  # or the kernel would keep megabytes for it before we notice
 LINGER_SECONDS = 2.0  # what was said last can be read, before the connection is gone
 CLOSE_SECONDS = 5.0
-GOING_AWAY, POLICY = 1001, 1008
+PING_SECONDS = 25.0  # proxies give up on a silent connection after 30 or 60
+PONG_SECONDS = 20.0
+ROUND_SECONDS = 5.0
+PING = b"\x89\x00"  # RFC 6455 section 5.5.2, without a payload: the same for all
+GOING_AWAY, NOT_TEXT, POLICY = 1001, 1007, 1008
 
-Heard = Callable[[str | bytes], None]
+Whose = TypeVar("Whose")
+
+
+class Sockets:
+    """All that are open in this process. They are not among uvicorn's connections, which it counts, and refuses requests when they are
+    many. One timer for all of them sees to the pings, and there is none while there are none."""
+
+    def __init__(self) -> None:
+        self.opening: set[Socket] = set()
+        self.lines: set[Line[Any]] = set()
+        self._round: asyncio.TimerHandle | None = None
+
+    def add(self, line: Line[Any]) -> None:
+        self.lines.add(line)
+        if self._round is None:
+            self._round = asyncio.get_running_loop().call_later(ROUND_SECONDS, self._go_round)
+
+    def shut_down(self) -> None:
+        for socket in list(self.opening):
+            socket.shutdown()
+        for line in list(self.lines):
+            line.shutdown()
+
+    def _go_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for line in list(self.lines):
+            line.see_alive(now)
+        self._round = loop.call_later(ROUND_SECONDS, self._go_round) if self.lines else None
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """`sockets`: all that are open. They are not among uvicorn's connections, which it counts, and refuses requests when they are many."""
+    """A connection until it is handed over."""
 
     def __init__(
         self,
@@ -44,58 +77,33 @@ class Socket(WebSocketsSansIOProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        sockets: set[asyncio.Protocol],
+        sockets: Sockets,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.connections = cast(Any, sockets)
+        self.connections = cast(Any, sockets.opening)
         self.tasks = set()
-        self._heard: Heard | None = None
-        self._gone: Callable[[], None] | None = None
-        self._frames_left = float(FRAMES_AT_ONCE)
-        self._counted_at = self.loop.time()
-        self._is_deaf = False
+        self._sockets = sockets
+        self._is_handed_over = False
 
-    # for whoever it was handed over to -----------------------------------------------------------------------
-
-    def hand_over(self, heard: Heard, gone: Callable[[], None]) -> None:
-        """After it was accepted. `heard` is called with each message, `gone` once, when nothing more can come."""
+    def hand_over(self, line: Line[Any]) -> None:
+        """After it was accepted. From here on there is only the line; this object goes."""
+        self.stop_keepalive()
+        self._is_handed_over = True
         if self.disconnected:  # it left while it was being let in
-            gone()
+            line.connection_lost(None)
             return
-        self._heard = heard
-        self._gone = gone
+        self.connections.discard(self)
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES_MAX)
+            raw.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BYTES_MAX)
+        self.transport.set_protocol(line)
+        line.begin(self.transport, self.conn, self._sockets)
         while not self.queue.empty():  # what was said before anybody listened
             early = cast(dict[str, Any], self.queue.get_nowait())
             if early["type"] == "websocket.receive":
-                heard(early.get("text") or early.get("bytes") or b"")
-        if self.read_paused:
-            self.read_paused = False
+                line.hear(early.get("text") or early.get("bytes") or b"")
+        if self.read_paused and not line.is_closing:
             self.transport.resume_reading()
-
-    def push(self, frames: bytes) -> bool:
-        """Write whole frames. False: it is closing, or its reader is so slow that it was let go."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
-            return False
-        if self.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-            self.transport.abort()
-            return False
-        self.transport.write(frames)
-        return True
-
-    def close(self, code: int, reason: str) -> None:
-        """Say goodbye, and take nothing more."""
-        if self.close_sent or self.disconnected or self.transport.is_closing():
-            return
-        try:
-            self.conn.send_close(code, reason)
-        except InvalidState:  # its own goodbye has just come in
-            return
-        self._part(deaf=code == POLICY)
-
-    # from the server -----------------------------------------------------------------------------------------
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -109,96 +117,163 @@ class Socket(WebSocketsSansIOProtocol):
             await self.app(self.scope, self.receive, self.send)
         except ClientDisconnected:
             self.transport.close()
-        except BaseException:
+        except Exception:  # uvicorn's last net: the application's own is inside, so this is a bug there
             self.logger.exception("Exception in ASGI application\n")
             self.send_500_response()
             self.transport.close()
         else:
             if not self.handshake_complete and self.initial_response is None:
                 self.send_500_response()
-            if self._heard is None and self.close_timer is None:
+            if not self._is_handed_over and self.close_timer is None:
                 self.transport.close()
-        # Nobody reads them any more, and there may be thousands of these.
-        self.scope = self.request = self.response = cast(Any, None)
+        self.scope = self.request = self.response = cast(Any, None)  # a circle, which would keep all of this alive
+
+
+class Line(asyncio.Protocol, Generic[Whose]):
+    """A WebSocket that belongs to somebody. `heard` is called with them and each message, `gone` once, when nothing more can come."""
+
+    __slots__ = (
+        "_conn", "_counted_at", "_frames_left", "_gone", "_heard", "_heard_at", "_is_binary", "_is_deaf", "_pieces", "_pinged_at",
+        "_sockets", "_timer", "_transport", "_whose", "is_closing",
+    )  # fmt: skip
+
+    def __init__(self, heard: Callable[[Whose, str | bytes], None], gone: Callable[[Whose], None]) -> None:
+        self._heard = heard
+        self._gone = gone
+        self._whose: Whose | None = None
+        self._frames_left = float(FRAMES_AT_ONCE)
+        self._pieces: list[bytes] | None = None
+        self._is_binary = False
+        self._is_deaf = False
+        self._pinged_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sockets: Sockets | None = None
+        self.is_closing = False
+
+    def belongs_to(self, whose: Whose) -> None:
+        self._whose = whose
+
+    def begin(self, transport: asyncio.Transport, conn: ServerProtocol, sockets: Sockets) -> None:
+        self._transport = transport
+        self._conn = conn
+        self._sockets = sockets
+        self._counted_at = self._heard_at = asyncio.get_running_loop().time()
+        sockets.add(self)
+
+    # to whoever it belongs to --------------------------------------------------------------------------------
+
+    def push(self, frames: bytes) -> bool:
+        """Write whole frames. False: it is closing, or its reader is so slow that it was let go."""
+        if self.is_closing or self._transport.is_closing():
+            return False
+        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self._transport.abort()
+            return False
+        self._transport.write(frames)
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye, and listen no more."""
+        if self.is_closing or self._transport.is_closing():
+            return
+        try:
+            self._conn.send_close(code, reason)
+        except InvalidState:  # its own goodbye has just come in
+            return
+        self._part(deaf=code == POLICY)
+
+    # from the server -----------------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """The server stops: not an error of anybody's."""
+        self.close(GOING_AWAY, "the server is stopping")
+        self._transport.close()
+
+    def see_alive(self, now: float) -> None:
+        if self.is_closing:
+            return
+        if self._pinged_at is not None and now - self._pinged_at >= PONG_SECONDS:
+            self._transport.abort()  # whoever does not answer would not read why either
+        elif self._pinged_at is None and now - self._heard_at >= PING_SECONDS - ROUND_SECONDS:
+            self._pinged_at = now
+            self.push(PING)
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        self._pinged_at = None
         for begin in range(0, len(data), PARSED_AT_ONCE):
             if self._is_deaf:
                 return
-            self.conn.receive_data(data[begin : begin + PARSED_AT_ONCE])
-            if self.conn.parser_exc is not None:
-                self._part(deaf=True)
-                return
-            self.handle_events()
-
-    def handle_events(self) -> None:
-        if self._heard is not None and not self._may_send(sum(isinstance(event, Frame) for event in self.conn.events)):
-            self.conn.events.clear()
-            self.close(POLICY, "too many messages")
-            return
-        super().handle_events()
-
-    def handle_cont(self, event: Frame) -> None:
-        if len(self.frames) >= PIECES_MAX:
-            self.close(POLICY, "too many pieces")
-            return
-        super().handle_cont(event)
-
-    def send_receive_event_to_app(self) -> None:
-        if self._heard is None:
-            super().send_receive_event_to_app()
-            return
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        if self.close_sent:
-            return
-        if self.curr_msg_data_type == "bytes":
-            self._heard(bytes(data))
-            return
-        try:
-            text = str(data, "utf-8")
-        except UnicodeDecodeError:
-            self.close(1007, "not UTF-8")
-            return
-        self._heard(text)
+            self._conn.receive_data(data[begin : begin + PARSED_AT_ONCE])
+            if self._conn.parser_exc is not None:
+                return self._part(deaf=True)
+            self._take(self._conn.events_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        gone, self._gone = self._gone, None
-        if gone is not None:
-            gone()
-
-    def keepalive_timeout(self) -> None:
-        """Whoever does not answer would not read what still waits for them either."""
-        super().keepalive_timeout()
-        self.transport.abort()
-
-    def shutdown(self) -> None:
-        """The server stops: not an error of anybody's (uvicorn would say 1012)."""
-        self.stop_keepalive()
-        if self.handshake_complete:
-            self.close(GOING_AWAY, "the server is stopping")
-            self.transport.close()
-        else:
-            super().shutdown()
+        self.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sockets is not None:
+            self._sockets.lines.discard(self)
+        whose, self._whose = self._whose, None
+        if whose is not None:
+            self._gone(whose)
 
     # bounds --------------------------------------------------------------------------------------------------
 
+    def _take(self, events: list[Any]) -> None:
+        if not self._may_send(len(events)):
+            return self.close(POLICY, "too many messages")
+        for event in events:
+            match cast(Frame, event).opcode:
+                case Opcode.TEXT | Opcode.BINARY:
+                    self._is_binary = event.opcode is Opcode.BINARY
+                    self._piece([event.data], final=event.fin)
+                case Opcode.CONT:
+                    self._piece([*(self._pieces or ()), event.data], final=event.fin)
+                case Opcode.CLOSE:
+                    self.is_closing = True
+                    self._transport.write(b"".join(self._conn.data_to_send()))
+                    return self._transport.close()
+            if self.is_closing:
+                return
+        if answers := self._conn.data_to_send():  # pongs
+            self.push(b"".join(answers))
+
+    def _piece(self, pieces: list[bytes], *, final: bool) -> None:
+        if len(pieces) > PIECES_MAX:
+            return self.close(POLICY, "too many pieces")
+        self._pieces = None if final else pieces
+        if not final:
+            return
+        data = b"".join(pieces)
+        if self._is_binary:
+            return self.hear(data)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return self.close(NOT_TEXT, "not UTF-8")
+        self.hear(text)
+
+    def hear(self, given: str | bytes) -> None:
+        if self._whose is not None and not self.is_closing:
+            self._heard(self._whose, given)
+
     def _may_send(self, frames: int) -> bool:
-        now = self.loop.time()
-        self._frames_left = min(FRAMES_AT_ONCE, self._frames_left + (now - self._counted_at) * FRAMES_PER_SECOND) - frames
-        self._counted_at = now
+        self._frames_left += (self._heard_at - self._counted_at) * FRAMES_PER_SECOND
+        self._frames_left = min(FRAMES_AT_ONCE, self._frames_left) - frames
+        self._counted_at = self._heard_at
         return self._frames_left >= 0
 
     def _part(self, *, deaf: bool) -> None:
         """Write the goodbye. `deaf`: read nothing more, neither close at once: with a hundred megabytes still coming in that would be a
         reset, and the other side would never read why."""
-        self.stop_keepalive()
-        self.close_sent = True
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.is_closing = True
+        self._transport.write(b"".join(self._conn.data_to_send()))
         if deaf:
             self._is_deaf = True
-            self.transport.pause_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-        self.close_timer = self.loop.call_later(LINGER_SECONDS if deaf else CLOSE_SECONDS, self.transport.abort)
+            self._transport.pause_reading()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(LINGER_SECONDS if deaf else CLOSE_SECONDS, self._transport.abort)

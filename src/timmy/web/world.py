@@ -21,7 +21,7 @@ from timmy.web.operations import Operation, Sends
 from timmy.web.problems import Problem
 from timmy.web.refusals import OriginNotAllowed
 from timmy.web.render import Json
-from timmy.web.sockets import EXTENSION, Socket
+from timmy.web.sockets import EXTENSION, Line, Socket
 from timmy.web.turnstile import counted
 from timmy.world import Viewer
 from timmy.world.crowd import GOING_AWAY, TRY_LATER
@@ -55,7 +55,8 @@ class WorldSocket:
         if not may_call(headers.getlist("origin"), headers.get("host", ""), self.origins):
             return await _refuse(scope, send)
         socket: Socket = scope["extensions"][EXTENSION]
-        viewer = Viewer(counted(client_address(scope, self.proxies)), socket)
+        line: Line[Viewer] = Line(self.world.talk.hear, self.world.leave)
+        viewer = Viewer(counted(client_address(scope, self.proxies)), line)
         no_room = self.world.crowd.room_for(viewer.address)
         await send({"type": "websocket.accept"})
         if self.house.closing.is_set():
@@ -64,12 +65,13 @@ class WorldSocket:
             code, why = no_room
             return await send({"type": "websocket.close", "code": code, "reason": why})
         self.world.crowd.take(viewer)
-        socket.hand_over(lambda given: self.world.talk.hear(viewer, given), lambda: self.world.leave(viewer))
+        line.belongs_to(viewer)
+        socket.hand_over(line)
         try:
             await self.world.join(viewer)
         except Outage as outage:
             log.warning("world.nobody_let_in", code=outage.code)
-            socket.close(TRY_LATER, "The workshop is dark. Come back in a moment.")
+            line.close(TRY_LATER, "The workshop is dark. Come back in a moment.")
 
 
 def may_call(origins: list[str], host: str, allowed: set[str]) -> bool:
