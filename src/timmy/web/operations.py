@@ -199,7 +199,8 @@ def _success(sends: Sends) -> Document:
     elif sends.status not in (204, 302):
         described["content"] = {sends.media_type: {"schema": sends.schema}}
     if sends.streams:
-        described["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        event: Document = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+        described["content"]["text/event-stream"] = {"schema": event}
     if sends.example is not None:
         described["content"][sends.media_type]["example"] = sends.example
     return described
