@@ -156,7 +156,7 @@ class Bootstraps:
         view = await self.view(order_id)
         if claim is not None and not self._tokens.is_claim(order_id, claim):
             raise ClaimTokenInvalid(
-                "The claim token is not this order's: it is the claimToken of the answer that created the order. Leave it out if there is none."
+                "That is not this order's claim token: that one is the claimToken of the answer that created it. Without one, leave it out."
             )
         if view.state is not State.READY or view.key.state not in (KeyState.WAITING, KeyState.DELIVERED):
             return view, None
