@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from scripts import errors_page, openapi
 from starlette.routing import Route
 from tests.contract.http_desk import World
 
+from timmy.identity import macaroons
 from timmy.settings import Settings
 from timmy.web import create_app
 from timmy.web.operations import PageRoute
 
-WORLD = World.build(hook_secret="s3cret-of-the-hook", steps=True)
+WORLD = World.build(hook_secret="s3cret-of-the-hook", steps=True, talks=True)
 asyncio.run(WORLD.desk.submit("Why?"))  # something to be found by the ids that are tried
+KEY = macaroons.mint(bytes(32), bytes(66), "here", ()).encode()
 schema = schemathesis.openapi.from_asgi("/api/openapi.json", create_app(WORLD.house))
 
 CHECKS = (
@@ -48,7 +51,22 @@ CHECKS = (
 @schema.parametrize()
 @effort(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_is_answered_as_described(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(checks=list(CHECKS))
+    validated(case, CHECKS)
+
+
+@pytest.mark.fault("E19", "F01", "F02", "F09")
+@schema.include(path_regex="^/v1/").parametrize()
+@effort(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_whatever_is_sent_with_a_key_is_answered_as_described(case: schemathesis.Case[Any]) -> None:
+    """Past the counter, where a call is looked at to its last field."""
+    case.headers["Authorization"] = f"Bearer {KEY}"
+    validated(case, [check for check in CHECKS if check is not unsupported_method])
+
+
+def validated(case: schemathesis.Case[Any], checks: Sequence[Any]) -> None:
+    """402 is a refusal too: who shows nothing is asked to pay."""
+    answer = case.call()
+    case.validate_response(answer, checks=[one for one in checks if one is not negative_data_rejection or answer.status_code != 402])
 
 
 def test_the_document_on_paper_is_the_one_that_is_served() -> None:
