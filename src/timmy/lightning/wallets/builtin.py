@@ -22,6 +22,7 @@ from timmy.lightning import bolt11
 from timmy.lightning.wallets import builtin_network as nodes
 from timmy.lightning.wallets import builtin_store as store
 from timmy.lightning.wallets.builtin_faults import ExtraFee, Faults, HeldFor, play
+from timmy.lightning.wallets.facts import NodeFacts
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,
@@ -190,6 +191,11 @@ class BuiltinWallet:
 
     async def balance(self) -> Msats:
         return await play(self._faults.take("balance"), self._node.balance)
+
+    async def diagnose(self) -> NodeFacts:
+        """See `Diagnosable`. There is no chain and there are no channels, so nothing is said of them."""
+        await self._node.key()
+        return NodeFacts(software="Timmy's own stand-in", listening=bool(self._bells) or None)
 
     async def settlements(self) -> AsyncGenerator[str, None]:
         """At once for payments that this process made, within `poll_seconds` for those of others. Ends when the wallet is closed."""

@@ -32,6 +32,7 @@ class Answer:
 
     status: int
     body: Any
+    date: str | None = None  # the `Date` that came with it: what time it is over there
 
     def member(self, name: str) -> Any:
         """A member of the body, if the body is an object."""
@@ -68,7 +69,7 @@ class JsonCalls:
         timeout = aiohttp.ClientTimeout(total=timeout_seconds or self._timeout_seconds)
         try:
             async with self.session().request(method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False) as response:
-                return Answer(response.status, _parse(await _read(response)))
+                return Answer(response.status, _parse(await _read(response)), response.headers.get("Date"))
         except aiohttp.ClientConnectorError as problem:  # refused, no route, no such name, a bad certificate
             raise NotSent(type(problem).__name__) from None
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:

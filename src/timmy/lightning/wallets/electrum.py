@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Self
 
@@ -24,6 +24,8 @@ from yarl import URL
 from timmy.clock import Clock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.calls import JsonCalls, NoAnswer, NotSent
+from timmy.lightning.wallets.electrum_facts import facts_of
+from timmy.lightning.wallets.facts import NodeFacts, certificate_of, is_in_the_clear, skew_of
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,
@@ -96,6 +98,7 @@ class ElectrumWallet:
         self._clock = clock
         self._calls = JsonCalls(session, timeout_seconds=timeout_seconds)
         self._pay_timeout_seconds = pay_timeout_seconds
+        self._date: str | None = None  # of the last answer
         self._watched: dict[str, int] = {}  # payment hash -> when the invoice expires
 
     def __repr__(self) -> str:
@@ -295,6 +298,17 @@ class ElectrumWallet:
         except (AttributeError, TypeError, ValueError, ArithmeticError):
             raise self._nonsense("getbalance") from None
 
+    async def diagnose(self) -> NodeFacts:
+        """See `Diagnosable`."""
+        asked_at_ms = self._clock.now_ms()
+        info = await self._ask("getinfo")
+        skew_ms = skew_of(self._date, asked_at_ms, self._clock.now_ms())
+        synced, channels, certificate = await asyncio.gather(
+            self._ask("is_synchronized"), self._ask("list_channels"), certificate_of(self._url)
+        )
+        told = facts_of(info, synced, channels)
+        return replace(told, skew_ms=skew_ms, certificate=certificate, in_the_clear=is_in_the_clear(self._url))
+
     async def aclose(self) -> None:
         await self._calls.aclose()
 
@@ -328,6 +342,7 @@ class ElectrumWallet:
     async def _call(self, method: str, timeout_seconds: float | None, **named: object) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": named}
         answer = await self._calls.ask("POST", self._url, body=body, headers=self._headers, timeout_seconds=timeout_seconds)
+        self._date = answer.date
         if answer.status in (401, 403):
             raise WalletDown(f"{self} does not accept the user and password in ELECTRUM_URL.")
         error = answer.member("error")

@@ -25,6 +25,7 @@ from yarl import URL
 from timmy.clock import Clock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.calls import Answer, JsonCalls, NoAnswer, NotSent
+from timmy.lightning.wallets.facts import Channels, NodeFacts, Reading, certificate_of, is_in_the_clear, skew_of
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,
@@ -43,6 +44,8 @@ from timmy.lightning.wallets.protocol import (
 from timmy.money import MSATS_MAX, MSATS_PER_SAT, Msats, Sats
 
 PAYMENTS = "api/v1/payments"
+NODE_PAGE = "node/public/api/v1/info"
+CHANNEL_STATES = ("active", "inactive", "pending")
 REFUSED = 520  # LNbits' PaymentError and InvoiceError; also what one large proxy says when it has no answer, but that is no JSON
 NOT_FOUND = "Payment does not exist."
 PROBE = Sats(1).msats
@@ -85,6 +88,7 @@ class LnbitsWallet:
         self._webhook_url = webhook_url
         self._calls = JsonCalls(session, timeout_seconds=timeout_seconds)
         self._pay_timeout_seconds = pay_timeout_seconds
+        self._listening: bool | None = None  # None: nobody has listened yet
 
     def __repr__(self) -> str:
         return f"LnbitsWallet({self._url.with_user(None)})"
@@ -157,7 +161,7 @@ class LnbitsWallet:
             try:
                 url = self._url.joinpath("api", "v1", "ws", self._api_key)
                 async with self._calls.session().ws_connect(url, heartbeat=HEARTBEAT_SECONDS, max_msg_size=HINT_BYTES_MAX) as socket:
-                    wait_seconds = RECONNECT_SECONDS_MIN
+                    wait_seconds, self._listening = RECONNECT_SECONDS_MIN, True
                     async for message in socket:
                         if message.type is aiohttp.WSMsgType.TEXT and (payment_hash := _hinted(message.data)):
                             yield payment_hash
@@ -165,6 +169,7 @@ class LnbitsWallet:
                 return  # closed
             except (aiohttp.ClientError, TimeoutError, OSError):
                 wait_seconds = min(2 * wait_seconds, RECONNECT_SECONDS_MAX)  # not logged: the address holds the key, and the poll goes on
+            self._listening = False
             await asyncio.sleep(wait_seconds)
 
     # Money out -----------------------------------------------------------------------------------------
@@ -228,6 +233,32 @@ class LnbitsWallet:
         if answer.status != 200:
             raise self._down(answer)
         return self._msats(max(0, balance_msat) if type(balance_msat) is int else balance_msat)
+
+    async def diagnose(self) -> NodeFacts:
+        """See `Diagnosable`. A wallet's key is told no version; of the node behind it LNbits tells what its public node page shows, if that
+        is switched on."""
+        asked_at_ms = self._clock.now_ms()
+        health = await self._ask("GET", "api/v1/health")
+        skew_ms = skew_of(health.date, asked_at_ms, self._clock.now_ms())
+        page, certificate = await asyncio.gather(self._ask("GET", NODE_PAGE), certificate_of(self._url))
+        read = Reading()
+        channels = None
+        if page.status == 200:
+            stats = page.member("channel_stats")
+            counts = stats.get("counts") if isinstance(stats, dict) else None
+            found = [read.whole("channels", counts.get(state, 0)) for state in CHANNEL_STATES] if isinstance(counts, dict) else [None]
+            channels = Channels(*(count for count in found if count is not None)) if None not in found else None
+        return NodeFacts(
+            software="LNbits",
+            alias=read.words("alias", page.member("alias")) if page.status == 200 else None,
+            height=read.height("block height", page.member("blockheight")) if page.status == 200 else None,
+            channels=channels,
+            skew_ms=skew_ms,
+            certificate=certificate,
+            in_the_clear=is_in_the_clear(self._url),
+            listening=self._listening,
+            nonsense=read.told(),
+        )
 
     async def aclose(self) -> None:
         await self._calls.aclose()

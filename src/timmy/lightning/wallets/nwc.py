@@ -20,12 +20,14 @@ from contextlib import suppress
 from typing import Any, Self
 
 import aiohttp
+from yarl import URL
 
 from timmy.clock import SECOND_MS, Clock
 from timmy.identity.nostr import HEX_32
 from timmy.ids import RandomBytes, system_random
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.calls import NoAnswer, NotSent
+from timmy.lightning.wallets.facts import NodeFacts, Reading, certificate_of
 from timmy.lightning.wallets.nwc_line import Told, WalletLine
 from timmy.lightning.wallets.nwc_uri import parse_uri
 from timmy.lightning.wallets.protocol import (
@@ -266,6 +268,19 @@ class NwcWallet:
         if told.code is not None:
             raise self._refusal(told)
         return self._msats(told.result.get("balance"))
+
+    async def diagnose(self) -> NodeFacts:
+        """See `Diagnosable`. The certificate is the relay's. What passes over it is sealed, so a relay without TLS gives nothing away."""
+        read = Reading()
+        told = await self._ask("get_info", {}) if self.allows("get_info") else Told()
+        info = told.result if told.code is None else {}
+        return NodeFacts(
+            software="Nostr Wallet Connect",
+            alias=read.words("alias", info.get("alias")),
+            height=read.height("block height", info.get("block_height")),
+            certificate=await certificate_of(URL(self.uri.relays[0])),
+            nonsense=read.told(),
+        )
 
     async def aclose(self) -> None:
         await self._line.aclose()
