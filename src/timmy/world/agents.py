@@ -50,7 +50,7 @@ class Agents:
         self._unanswered: dict[str, int] = {}  # by whom → until when
 
     def hear(self, told: Told, at_ms: int) -> None:
-        """`at_ms`: when it happened."""
+        """`at_ms`: when it is seen to happen."""
         message = told.message
         match message["type"]:
             case "job":

@@ -184,12 +184,13 @@ class World:
         news = events.latest(tx, max(seq, last - LOOK_BACK), KINDS, LOOK_BACK) if last > seq else []
         return Sight(last, news, self._under_way(tx), store.visitors_elsewhere(tx, self._process, now_ms))
 
-    def _take_in(self, sight: Sight, now_ms: int) -> list[Told]:
+    def _take_in(self, sight: Sight, now_ms: int, *, anew: bool = False) -> list[Told]:
+        """`anew`: it happened before anybody watched here. What is news is seen to happen now, however late a busy machine tells of it."""
         found = []
         for event in sight.news:
             for each in told(event):
                 found.append(each)
-                self._agents.hear(each, event.at_ms)
+                self._agents.hear(each, event.at_ms if anew else now_ms)
                 self._recent.append(each.message)
             if event.kind != "chat":
                 self._pool_stale_ms = now_ms + 2 * POOL_AGAIN_MS
@@ -203,7 +204,7 @@ class World:
         sight = await self._db.read(self._see, 0, now_ms)
         self._recent.clear()
         self._agents = Agents(now_ms)
-        self._take_in(sight, now_ms)
+        self._take_in(sight, now_ms, anew=True)
         self._agents.look(sight.under_way, now_ms)
         self._pool = await self._ask_pool()
         self._pool_asked_ms = now_ms
