@@ -26,7 +26,7 @@ def plan(**changes: Any) -> NodePlan:
         "network": "mainnet",
         "disk_gb": 80,
         "ssh_public_keys": (KEY,),
-        "call_home_url": "https://timmy.example/api/bootstrap/b1/ready",
+        "call_home_url": "https://timmy.example/api/bootstrap/b1/call-home",
         "call_home_token": "call-home-token",
         "tailscale_auth_key": "tskey-auth-1",
     }

@@ -189,6 +189,8 @@ def docker(arguments: list[str], state: State, said: list[str]) -> int:
         if name == "timmy-lnd":
             (volume_of(arguments, "/data") / "tls.cert").write_text("certificate")
             state["lnd"] = "WAITING_TO_START"
+    elif verb == "exec" and "timmy-bitcoind" not in containers:
+        return 1
     elif verb == "exec" and "getblockchaininfo" in arguments:
         said.append(json.dumps({"chain": "main", "blocks": 7, "headers": 9, "pruned": True}) + "\n")
     return 0
@@ -213,11 +215,12 @@ def lnd(method: str, path: str, body: str, state: State) -> dict[str, Any] | Non
         return {}
     if now not in ("RPC_ACTIVE", "SERVER_ACTIVE"):
         return None
-    return {
+    answers: dict[str, dict[str, Any]] = {
         "/v1/macaroon": {"macaroon": "0201ff"},
         "/v1/getinfo": {"version": "0.20.1", "identity_pubkey": "02" * 33, "synced_to_chain": False, "block_height": 7},
         "/v1/channels/backup": {"multi_chan_backup": {}},
-    }.get(path)
+    }
+    return answers.get(path)
 
 
 def lnbits(method: str, path: str, body: str, state: State) -> dict[str, Any] | None:
@@ -257,9 +260,15 @@ def curl(arguments: list[str], state: State, said: list[str]) -> int:
             return 22 if found is None else 0
     headers = Path(after("--header")[1:]).read_text()
     answers = state.setdefault("home", ["200"])
+    if not json.loads(body)["lnbits"]:
+        answers = ["200"]  # the script of a test is about the last call
     status = answers.pop(0) if len(answers) > 1 else answers[0]
     state.setdefault("heard", []).append({"url": url, "headers": headers, "body": json.loads(body), "status": status})
     said.append(status)
+    if status != "000":
+        told = json.loads(body)
+        up = told["bitcoind"] and told["lnd"] and told["lnbits"]
+        Path(after("--output")).write_text(json.dumps({"state": "ready" if up and status == "200" else "provisioning"}))
     return 0 if status != "000" else 7
 
 

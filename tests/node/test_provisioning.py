@@ -47,17 +47,12 @@ def test_an_empty_machine_becomes_a_node_and_a_second_run_changes_nothing(machin
     told = node.provision()
     assert told.returncode == 0, told.stdout
     is_ready(node)
-    (heard,) = node.state["heard"]
-    assert heard["headers"].splitlines()[0] == "Authorization: Bearer call-home-token"
-    assert heard["body"] | {"bitcoin": 0, "lnd": 0} == {
-        "state": "ready",
-        "hostname": "timmy-node-1",
-        "network": "mainnet",
-        "tailscaleName": "node.tail.example",
-        "lnbitsUrl": "http://node.tail.example:5000",
-        "bitcoin": 0,
-        "lnd": 0,
-    }
+    assert {heard["headers"].splitlines()[0] for heard in node.state["heard"]} == {"Authorization: Bearer call-home-token"}
+    assert {heard["url"] for heard in node.state["heard"]} == {"https://timmy.example/api/bootstrap/b1/call-home"}
+    told_of = [tuple(name for name in ("bitcoind", "lnd", "lnbits") if heard["body"][name]) for heard in node.state["heard"]]
+    assert told_of == [(), ("bitcoind",), ("bitcoind", "lnd"), ("bitcoind", "lnd", "lnbits")]
+    assert node.state["heard"][-1]["body"]["tailscaleName"] == "node.tail.example"
+    assert node.state["heard"][-1]["body"]["message"] == "Bitcoin: block 7 of 9."
     for secret in ("credentials", "node.env"):
         assert stat.S_IMODE(node.file(f"etc/timmy-node/{secret}").stat().st_mode) == 0o600
     assert stat.S_IMODE(node.file("var/log/timmy-node.log").stat().st_mode) == 0o600
@@ -70,7 +65,7 @@ def test_an_empty_machine_becomes_a_node_and_a_second_run_changes_nothing(machin
     is_ready(node)
     changed = [call for call in node.state["calls"][before:] if "run" in call[:2] or "install" in call or call[:2] == ["tailscale", "up"]]
     assert changed == []
-    assert (node.state["containers"], node.credentials(), len(node.state["heard"])) == (containers, known, 1)
+    assert (node.state["containers"], node.credentials(), len(node.state["heard"])) == (containers, known, 4)
     assert len(node.calls("iptables", "-w", "30", "-I")) == 1
     everything(node)
 
@@ -103,7 +98,7 @@ def test_a_call_that_nobody_answered_is_made_again_and_the_token_is_kept_until_t
     assert told.returncode != 0
     assert "call-home-token" in node.file("etc/timmy-node/node.env").read_text()
     assert node.provision(TIMMY_NODE_CALLS_MAX="2").returncode == 0
-    assert [call["status"] for call in node.state["heard"]] == ["000", "503", "200"]
+    assert [call["status"] for call in node.state["heard"] if call["body"]["lnbits"]][:3] == ["000", "503", "200"]
     is_ready(node)
 
 
@@ -111,7 +106,7 @@ def test_no_node_says_that_it_is_ready_while_a_part_of_it_is_silent(machine: Mak
     node = machine(state={"lnbits_is_ill": True})
     told = node.provision(TIMMY_NODE_PATIENCE_SECONDS="1")
     assert (told.returncode, "waited 1 s for LNbits" in told.stdout) == (1, True), told.stdout
-    assert "heard" not in node.state
+    assert not any(heard["body"]["lnbits"] for heard in node.state["heard"])
 
 
 VOLUME = "/dev/disk/by-id/volume"
@@ -184,7 +179,7 @@ def test_without_tailscale_lnbits_stays_inside_the_machine(machine: Make) -> Non
     node = machine(tailscale_auth_key=None)
     assert node.provision().returncode == 0
     assert node.calls("tailscale", "up") == []
-    assert node.state["heard"][0]["body"]["lnbitsUrl"] == "http://127.0.0.1:5000"
+    assert not any("tailscaleName" in heard["body"] for heard in node.state["heard"])
     published = [word for name in ("timmy-lnd", "timmy-lnbits") for word in node.state["containers"][name]["run"] if word.count(":") >= 1]
     assert "127.0.0.1:5000:5000" in published
     assert "127.0.0.1:8080:8080" in published

@@ -9,54 +9,63 @@ call_home() {
         erase_token
         return
     fi
-    local report="$STATE/report" headers="$STATE/call-headers" n status pause="$POLL_SECONDS"
+    local n said="" pause="$POLL_SECONDS"
     lnbits_answers >/dev/null || die "LNbits does not answer"
-    node_report >"$report"
-    printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$NODE_CALL_HOME_TOKEN" | settle "$headers" 600
     for ((n = 1; n <= CALLS_MAX; n++)); do
-        status="$(curl --silent --show-error --max-time 30 --output /dev/null --write-out '%{http_code}' --header "@$headers" \
-            --data-binary "@$report" "$NODE_CALL_HOME_URL")" || status=000
-        case "$status" in
-        2??)
+        said="$(report)"
+        case "$said" in
+        2*ready)
             say "called home: it knows that this node is ready"
             break
             ;;
-        401 | 403 | 404 | 409 | 410)
-            say "called home: answered $status, so nobody waits for this node's call any more"
+        410*)
+            say "called home: nobody waits for this node any more"
             break
             ;;
         esac
-        say "called home: answered $status, call $n of $CALLS_MAX"
-        if [ "$n" -eq "$CALLS_MAX" ]; then
-            rm -f "$headers"
-            die "nobody could be told; the next start of this machine tries again, or $0"
-        fi
+        say "called home: answered '$said', call $n of $CALLS_MAX"
+        [ "$n" -lt "$CALLS_MAX" ] || die "nobody could be told that this node is ready"
         sleep "$pause"
         pause=$((pause * 2 > CALL_PAUSE_SECONDS_MAX ? CALL_PAUSE_SECONDS_MAX : pause * 2))
     done
-    rm -f "$headers" "$report"
     touch "$STATE/called-home"
     erase_token
 }
 
+# One call: which of the three have answered just now, asked here and now. Prints the status of the answer and the state in it.
+report() {
+    local body="$STATE/report" headers="$STATE/call-headers" answer="$STATE/answer" status state=""
+    node_report >"$body"
+    printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$NODE_CALL_HOME_TOKEN" | settle "$headers" 600
+    rm -f "$answer"
+    status="$(curl --silent --show-error --max-time 30 --output "$answer" --write-out '%{http_code}' --header "@$headers" \
+        --data-binary "@$body" "$NODE_CALL_HOME_URL")" || status=000
+    if [ -f "$answer" ]; then known="$(json state <"$answer" 2>/dev/null)" || known=""; fi
+    rm -f "$body" "$headers" "$answer"
+    printf '%s %s' "$status" "$known"
+}
+
+# For whoever waits meanwhile: tried once, and not worth a failure.
+tell_progress() {
+    if [ -n "$NODE_CALL_HOME_TOKEN" ] && [ ! -f "$STATE/called-home" ]; then report >/dev/null || true; fi
+}
+
 # What the node says of itself. No credential is in it.
 node_report() {
-    local name="" url="http://127.0.0.1:5000"
-    if tailscale_up; then
-        name="$(tailscale status --json | json Self.DNSName)"
-        name="${name%.}"
-        url="http://$name:5000"
-    fi
-    { bitcoin_cli getblockchaininfo && printf '\0' && lnd GET /v1/getinfo && printf '\0%s\0%s\0%s\0%s' "$NODE_HOSTNAME" "$NODE_NETWORK" "$name" "$url"; } |
-        python3 -c '
+    local bitcoin="" lnd="" lnbits="" name=""
+    bitcoin="$(bitcoin_cli getblockchaininfo 2>/dev/null)" || bitcoin=""
+    lnd="$(lnd GET /v1/getinfo 2>/dev/null)" || lnd=""
+    if lnbits_answers >/dev/null 2>&1; then lnbits=yes; fi
+    if tailscale_up; then name="$(tailscale status --json | json Self.DNSName)"; fi
+    printf '%s\0%s\0%s\0%s' "$bitcoin" "$lnd" "$lnbits" "${name%.}" | python3 -IS -c '
 import json, sys
-bitcoin, lnd, hostname, network, name, url = sys.stdin.read().split("\0")
-bitcoin, lnd = json.loads(bitcoin), json.loads(lnd)
-print(json.dumps({
-    "state": "ready", "hostname": hostname, "network": network, "tailscaleName": name or None, "lnbitsUrl": url,
-    "bitcoin": {"blocks": bitcoin["blocks"], "headers": bitcoin["headers"], "pruned": bitcoin["pruned"]},
-    "lnd": {"version": lnd["version"], "publicKey": lnd["identity_pubkey"], "syncedToChain": lnd["synced_to_chain"]},
-}))'
+bitcoin, lnd, lnbits, name = sys.stdin.read().split("\0")
+report = {"bitcoind": bool(bitcoin), "lnd": bool(lnd), "lnbits": bool(lnbits)}
+if name:
+    report["tailscaleName"] = name
+if bitcoin:
+    report["message"] = "Bitcoin: block {blocks} of {headers}.".format(**json.loads(bitcoin))
+print(json.dumps(report))'
 }
 
 # Used up, and worth nothing any more; but what nobody needs should not lie about. cloud-init keeps copies of what it was given.

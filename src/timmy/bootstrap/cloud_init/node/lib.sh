@@ -42,7 +42,7 @@ again() {
 
 # json PATH: one value out of the JSON on standard input, such as `json balance` or `json wallets.0.id`.
 json() {
-    python3 -c '
+    python3 -IS -c '
 import json, sys
 value = json.load(sys.stdin)
 for key in sys.argv[1].split("."):

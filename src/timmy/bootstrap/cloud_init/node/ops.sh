@@ -19,12 +19,12 @@ TEXT
 }
 
 sync() {
-    bitcoin_cli getblockchaininfo | python3 -c '
+    bitcoin_cli getblockchaininfo | python3 -IS -c '
 import json, sys
 it = json.load(sys.stdin)
 ahead = it["headers"] - it["blocks"]
 print("Bitcoin: {chain}, block {blocks} of {headers}".format(**it) + (", {} to go".format(ahead) if ahead else ", in step"))'
-    lnd GET /v1/getinfo | python3 -c '
+    lnd GET /v1/getinfo | python3 -IS -c '
 import json, sys
 it = json.load(sys.stdin)
 print("LND:     block {}, {}".format(it["block_height"], "in step" if it["synced_to_chain"] else "catching up"))'
@@ -67,7 +67,7 @@ backup() {
     trap "rm -rf '$work'" EXIT
     cp "$CREDENTIALS" "$SETTINGS" "$work/"
     lnd GET /v1/channels/backup >"$work/channel-backup.json"
-    find "$DATA/lnbits/data" -maxdepth 1 -name '*.sqlite3' -exec python3 -c '
+    find "$DATA/lnbits/data" -maxdepth 1 -name '*.sqlite3' -exec python3 -IS -c '
 import pathlib, sqlite3, sys
 for name in sys.argv[2:]:
     source, copy = sqlite3.connect(name), sqlite3.connect(pathlib.Path(sys.argv[1], pathlib.Path(name).name))

@@ -88,7 +88,7 @@ lnd_wallet() {
     case "$(lnd_state)" in
     NON_EXISTING)
         if [ -z "$(recall LND_SEED)" ]; then
-            seed="$(lnd GET /v1/genseed | python3 -c 'import json, sys; print(*json.load(sys.stdin)["cipher_seed_mnemonic"])')"
+            seed="$(lnd GET /v1/genseed | python3 -IS -c 'import json, sys; print(*json.load(sys.stdin)["cipher_seed_mnemonic"])')"
             remember LND_SEED "$seed"
         fi
         wallet_body cipher_seed_mnemonic >"$body"
@@ -108,7 +108,7 @@ lnd_wallet() {
 }
 
 wallet_body() {
-    printf '%s\n%s\n%s\n' "$1" "$(secret LND_WALLET_PASSWORD)" "$(recall LND_SEED)" | python3 -c '
+    printf '%s\n%s\n%s\n' "$1" "$(secret LND_WALLET_PASSWORD)" "$(recall LND_SEED)" | python3 -IS -c '
 import base64, json, sys
 seed_as, password, seed = sys.stdin.read().splitlines()
 body = {"wallet_password": base64.b64encode(password.encode()).decode()}
