@@ -34,7 +34,7 @@ call_home() {
 
 # One call: which of the three have answered just now, asked here and now. Prints the status of the answer and the state in it.
 report() {
-    local body="$STATE/report" headers="$STATE/call-headers" answer="$STATE/answer" status state=""
+    local body="$STATE/report" headers="$STATE/call-headers" answer="$STATE/answer" status known=""
     node_report >"$body"
     printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$NODE_CALL_HOME_TOKEN" | settle "$headers" 600
     rm -f "$answer"
