@@ -20,7 +20,8 @@ from timmy.db import Row, Tx
 from timmy.errors import Breach, Refusal
 from timmy.identity.caveats import Budget
 from timmy.identity.macaroons import Macaroon
-from timmy.ledger import Still, chart, commit_all
+from timmy.ledger import chart, commit_all
+from timmy.ledger.commit import Still
 from timmy.models.thinking import Thinking
 from timmy.money import Msats
 from timmy.pricing import Quote

@@ -22,7 +22,8 @@ from timmy.db import Row, Tx
 from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.identity import trust
-from timmy.ledger import Still, commit_all
+from timmy.ledger import commit_all
+from timmy.ledger.commit import Still
 from timmy.models import Usage
 from timmy.models.chat import Delta, message_of
 from timmy.models.usage import count_tokens

@@ -7,9 +7,9 @@ it is posted or voided; and that every balance can be recomputed from the transf
 
 from timmy.ledger.audit import Check, audit
 from timmy.ledger.chart import Code
-from timmy.ledger.commit import InsufficientFunds, Still, commit, commit_all
+from timmy.ledger.commit import InsufficientFunds, commit, commit_all
 from timmy.ledger.entries import Entry, Move, MoveAll, Post, Reserve, Void
 
 __all__ = [
-    "Check", "Code", "Entry", "InsufficientFunds", "Move", "MoveAll", "Post", "Reserve", "Still", "Void", "audit", "commit", "commit_all",
+    "Check", "Code", "Entry", "InsufficientFunds", "Move", "MoveAll", "Post", "Reserve", "Void", "audit", "commit", "commit_all",
 ]  # fmt: skip

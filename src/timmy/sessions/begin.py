@@ -16,8 +16,9 @@ from timmy.generosity import Gift, day_of
 from timmy.generosity import store as generosity_store
 from timmy.idempotency import Key
 from timmy.identity.caveats import Budget
-from timmy.ledger import Still, chart, commit_all
+from timmy.ledger import chart, commit_all
 from timmy.ledger import store as ledger_store
+from timmy.ledger.commit import Still
 from timmy.money import Msats
 from timmy.pricing import Quote
 from timmy.sessions import store

@@ -19,7 +19,8 @@ from timmy.events import NewEvent
 from timmy.generosity import Gift
 from timmy.generosity.pool import record_grants
 from timmy.identity import trust
-from timmy.ledger import Still, commit_all
+from timmy.ledger import commit_all
+from timmy.ledger.commit import Still
 from timmy.models import Usage
 from timmy.money import Msats, NanoUsd
 from timmy.pricing import Quote

@@ -14,7 +14,8 @@ from timmy.db import Tx
 from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.idempotency import Key
-from timmy.ledger import Code, MoveAll, Still, chart, commit_all
+from timmy.ledger import Code, MoveAll, chart, commit_all
+from timmy.ledger.commit import Still
 from timmy.ledger.store import accounts_like
 from timmy.lightning import invoices
 from timmy.lightning.invoices import Invoice, Payment
