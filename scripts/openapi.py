@@ -55,6 +55,7 @@ def describe() -> dict[str, Any]:
         operator=cast(Any, object()),
         world=cast(Any, object()),
         demo=cast(Any, object()),
+        bootstrap=cast(Any, object()),
         dev=cast(Any, object()),
     )
     return create_app(house).openapi()

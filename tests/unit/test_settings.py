@@ -50,6 +50,7 @@ def test_with_nothing_configured_it_works_and_says_that_all_of_it_is_a_stand_in(
         "The built-in wallet",
         "The built-in demo agent",
         "The embedded SQLite",
+        "The rehearsal cloud",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timmy import completions, generosity, sessions
+from timmy.bootstrap import store as bootstrap_store
 from timmy.db import Row, Tx
 from timmy.jobs import store as jobs_store
 from timmy.ledger import Check, audit
@@ -26,6 +27,7 @@ def promises_of_rooms(tx: Tx) -> list[Check]:
         *generosity.audit(tx),
         *sessions.audit(tx),
         *completions.audit(tx),
+        none_of("every node was paid for, and every order without one has let go of its fee", bootstrap_store.unfair(tx)),
         none_of("every ended job has let go of what it held, and was charged at most its price", jobs_store.unfair(tx)),
     ]
 

@@ -18,10 +18,13 @@ from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose, visitors
 from timmy.app.caution import cautions
 from timmy.app.development import Development
+from timmy.app.nodes import NodeShop, ended_payouts, open_cloud
 from timmy.app.operator import Operator
 from timmy.app.people import People
 from timmy.app.pruning import PRUNE, Pruning, keep_of
 from timmy.app.vitals import Vitals
+from timmy.bootstrap import Bootstraps, Cloud
+from timmy.bootstrap import flow as bootstrap_flow
 from timmy.clock import Clock, SystemClock
 from timmy.completions import Completions
 from timmy.completions import Terms as ChatTerms
@@ -32,7 +35,6 @@ from timmy.identity.signing import SigningKey
 from timmy.ids import RandomBytes, system_random
 from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
-from timmy.jobs.flow import payout_ended
 from timmy.jobs.work import quote_for
 from timmy.lightning import LnurlClient, Paying, Receiving, payouts
 from timmy.lightning.receiving import SWEEP
@@ -69,6 +71,7 @@ class App:
     jobs: Jobs
     sessions: Sessions
     completions: Completions
+    nodes: Bootstraps
     identity: Identity
     estimates: Estimates
     model_worker: Worker
@@ -114,7 +117,8 @@ async def build(
         session = await open_things.enter_async_context(aiohttp.ClientSession())
         lnurl = LnurlClient(allow_loopback_http=settings.lnurl_allow_loopback)
         open_things.push_async_callback(lnurl.aclose)
-        app = _furnish(settings, db, clock, random_bytes, wallet, provider, session, lnurl, hook_secret)
+        cloud = await open_things.enter_async_context(open_cloud(settings, background=background))
+        app = _furnish(settings, db, clock, random_bytes, wallet, provider, session, lnurl, hook_secret, cloud)
         open_things.push_async_callback(app.sessions.aclose)
         open_things.push_async_callback(app.completions.aclose)
         if app.house.world is not None:
@@ -134,11 +138,12 @@ def _furnish(
     session: aiohttp.ClientSession,
     lnurl: LnurlClient,
     hook_secret: str | None,
+    cloud: Cloud,
 ) -> App:
     bell, metrics, rules, paying_terms = Bell(), Metrics(), job_rules(settings), payout_terms(settings, wallet)
     oracle, book = _prices(settings, clock, session, metrics)
     receiving = _receiving(settings, db, clock, wallet, bell, rules)
-    paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, payout_ended)
+    paying = Paying(db, clock, wallet, lnurl, bell, paying_terms, random_bytes, ended_payouts)
     jobs = Jobs(db, clock, bell, random_bytes, receiving, paying, eval_fee=settings.eval_fee.msats, trust_terms=rules.trust)
     workshop = Workshop(db, clock, bell, random_bytes, receiving, paying, provider, book, oracle, job_terms(settings), rules)
     prefunded = Sessions(
@@ -146,9 +151,11 @@ def _furnish(
         location=settings.public_url,
     )  # fmt: skip
     completions = Completions(db, clock, bell, random_bytes, provider, book, oracle, chat_terms(settings))
+    nodes = NodeShop(settings, db, clock, bell, random_bytes, wallet, receiving, paying, cloud)
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
     handlers = {
-        **workshop.handlers, **prefunded.handlers, **completions.handlers, payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee,
+        **workshop.handlers, **prefunded.handlers, **completions.handlers, **nodes.handlers,
+        payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee,
         SWEEP: receiving.sweep, PRUNE: Pruning(db, clock, keep_of(settings)).prune,
     }  # fmt: skip
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
@@ -175,12 +182,13 @@ def _furnish(
         completions=completions,
         world=visitors.world(settings, db, clock, bell, random_bytes, provider, estimates, people),
         demo=visitors.demo(settings, db, clock, provider),
+        bootstrap=nodes.desk,
         operator=Operator(db, clock, bell, vitals, oracle),
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
     return App(
-        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, completions, identity, estimates,
-        model_worker, money_worker, vitals, house, create_app(house),
+        settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, completions, nodes.desk,
+        identity, estimates, model_worker, money_worker, vitals, house, create_app(house),
         cautions(settings, wallet, quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price),
     )  # fmt: skip
 
@@ -192,8 +200,8 @@ def _receiving(settings: Settings, db: Database, clock: Clock, wallet: Wallet, b
         wallet,
         bell,
         ttl_seconds=settings.invoice_ttl_seconds,
-        on_paid={**on_paid(rules), **sessions.ON_PAID},
-        on_lapsed={**on_lapsed(rules), **sessions.ON_LAPSED},
+        on_paid={**on_paid(rules), **sessions.ON_PAID, **bootstrap_flow.ON_PAID},
+        on_lapsed={**on_lapsed(rules), **sessions.ON_LAPSED, **bootstrap_flow.ON_LAPSED},
     )
 
 
@@ -316,7 +324,12 @@ def chat_terms(settings: Settings) -> ChatTerms:
 @asynccontextmanager
 async def _at_work(app: App) -> AsyncIterator[None]:
     now_ms = app.clock.now_ms()
-    first = [Receiving.first_sweep(now_ms), app.completions.running.first_sweep(now_ms), Pruning.first(now_ms)]
+    first = [
+        Receiving.first_sweep(now_ms),
+        app.completions.running.first_sweep(now_ms),
+        Pruning.first(now_ms),
+        NodeShop.first_sweep(now_ms),
+    ]
     await app.db.write(tasks.add, first)
     await app.db.write(pool.seed, app.settings.pool_seed.msats, app.clock.now_ms())
     app.oracle.start()

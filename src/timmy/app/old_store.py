@@ -30,14 +30,15 @@ def forget_keys(tx: Tx, before_ms: int, limit: int) -> int:
 
 
 def unpaid_invoices(tx: Tx, never_ms: int, before_ms: int, limit: int) -> list[str]:
-    """First invoices of jobs and sessions that nobody paid: expired before then, and given up by the sweep. Not those of anyone whom
+    """First invoices of jobs, sessions and nodes that nobody paid: expired before then, and given up by the sweep. Not those of anyone whom
     money has reached after all: a payment of the invoice would have settled it, so only what an operator gave is to be looked for."""
     rows = tx.all(
         """SELECT i.id FROM invoices AS i
             WHERE i.state IN ('open', 'lapsed', 'asked') AND i.state = 'lapsed' AND i.look_at_ms >= :never_ms
-              AND i.expires_at_ms < :before_ms AND i.purpose IN ('job_eval', 'session_deposit')
+              AND i.expires_at_ms < :before_ms AND i.purpose IN ('job_eval', 'session_deposit', 'bootstrap_fee')
               AND NOT EXISTS (SELECT 1 FROM accounts AS a
-                               WHERE (a.id = 'job/' || i.subject OR a.id = 'session/' || i.subject OR a.id = 'owed/' || i.subject)
+                               WHERE (a.id = 'job/' || i.subject OR a.id = 'session/' || i.subject OR a.id = 'bootstrap/' || i.subject
+                                      OR a.id = 'owed/' || i.subject)
                                  AND (a.balance_msat <> 0 OR a.reserved_msat <> 0))
               AND NOT EXISTS (SELECT 1 FROM payouts AS p WHERE p.obligation = 'owed/' || i.subject)
             ORDER BY i.look_at_ms LIMIT :limit""",
@@ -49,7 +50,7 @@ def unpaid_invoices(tx: Tx, never_ms: int, before_ms: int, limit: int) -> list[s
 
 
 def forget_unpaid(tx: Tx, invoices: Collection[str]) -> int:
-    """The invoices, the jobs and sessions that they would have opened, and what was told of those; how many invoices.
+    """The invoices, the jobs, sessions and orders of nodes that they would have opened, and what was told of those; how many invoices.
 
     The invoices go first, locked by being deleted: a payment that is credited at this moment either has changed its invoice's state, and
     keeps everything, or finds no invoice, and is kept apart as a stray."""
@@ -57,5 +58,6 @@ def forget_unpaid(tx: Tx, invoices: Collection[str]) -> int:
     ids, subjects = sorted(row["id"] for row in gone), sorted(row["subject"] for row in gone)
     tx.run("DELETE FROM jobs WHERE eval_invoice IN :ids AND state = 'expired' AND work_invoice IS NULL", ids=ids)
     tx.run("DELETE FROM sessions WHERE deposit_invoice IN :ids AND opened_at_ms IS NULL", ids=ids)
+    tx.run("DELETE FROM bootstraps WHERE invoice IN :ids AND state = 'expired'", ids=ids)
     tx.run("DELETE FROM events WHERE subject IN :subjects", subjects=subjects)
     return len(gone)

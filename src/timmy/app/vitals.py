@@ -48,7 +48,8 @@ class Vitals:
         self._provider = provider
         self._oracle = oracle
         self._metrics = metrics
-        self._trouble: dict[str, str | None] = {"database": None, "wallet": None, "provider": None}
+        self._trouble: dict[str, str | None] = {"database": None, "wallet": None, "provider": None, "cloud": None}
+        self._cloud = "digitalocean" if settings.do_api_token else "rehearsal" if settings.dev_routes else None  # None: no nodes are sold
         self._seq = 0
         self._dead: list[str] = []
         self.books_close = True
@@ -123,6 +124,7 @@ class Vitals:
                 self._part("database", self._db.engine),
                 self._part("wallet", self._wallet.name),
                 self._part("provider", self._provider.name),
+                *((self._part("cloud", self._cloud),) if self._cloud else ()),
                 Part("price", Condition.DEGRADED if fallback else Condition.OK, price.source),
                 Part(
                     "books",
@@ -260,7 +262,12 @@ def _nothing(tx: Tx) -> None:
 
 
 def _speaks_of(sentence: str, part: str) -> bool:
-    words = {"database": ("SQLite", "database"), "wallet": ("wallet", "WALLET"), "provider": ("agent", "PROVIDER", "model")}
+    words = {
+        "database": ("SQLite", "database"),
+        "wallet": ("wallet", "WALLET"),
+        "provider": ("agent", "PROVIDER", "model"),
+        "cloud": ("cloud",),
+    }
     return any(word in sentence for word in words[part])
 
 

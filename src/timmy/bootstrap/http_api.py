@@ -72,6 +72,8 @@ class Api:
             document = json.loads(text)
         except ValueError:
             raise CloudDown(f"{self._who} answered with something that is no JSON.") from None
+        if document is None:
+            return {}  # Tailscale's way of saying nothing
         if not isinstance(document, dict):
             raise CloudDown(f"{self._who} answered with something that is no JSON object.")
         return document

@@ -37,6 +37,8 @@ def together(settings: Settings) -> list[str]:
             f"SESSION_MIN_SATS ({settings.session_min.value}) is above SESSION_MAX_SATS ({settings.session_max.value}): "
             "lower the first or raise the second."
         )
+    if settings.do_api_token is not None and settings.wallet == "builtin" and not is_on_this_machine(settings.do_api_url):
+        problems.append("DO_API_TOKEN buys real machines, and WALLET=builtin takes sats that are not real: set WALLET, or unset the token.")
     if not settings.trust_established < settings.trust_trusted < settings.trust_elite:
         problems.append(
             f"TRUST_ESTABLISHED ({settings.trust_established}), TRUST_TRUSTED ({settings.trust_trusted}) and TRUST_ELITE "
@@ -60,7 +62,14 @@ def stand_ins(settings: Settings) -> tuple[str, ...]:
         found.append("The built-in demo agent is a stand-in: it is no language model. Set PROVIDER to sell real work.")
     if settings.sqlite_path is not None:
         found.append("The embedded SQLite stands in for PostgreSQL: one process only. Set DATABASE_URL to grow.")
+    if settings.do_api_token is None and settings.dev_routes:
+        found.append("The rehearsal cloud is a stand-in: nobody is at the nodes that it sells. Set DO_API_TOKEN to sell real ones.")
     return tuple(found)
+
+
+def is_on_this_machine(url: str) -> bool:
+    """Whether what is there can only be a stand-in, for tests."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _needs_openai_key(settings: Settings) -> bool:

@@ -1,7 +1,7 @@
 """Every setting, once: its name, what it may be, what it is when nobody says, and what it does.
 
 `timmy config` and docs/reference/settings.md are made from this table. A new setting is one entry here
-or in server.py, with which the table begins, and nothing else.
+or in server.py and nodes.py, with which the table begins, and nothing else.
 """
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field() with the spec in it
@@ -17,7 +17,7 @@ from typing import Any, cast
 from timmy.money import NanoUsd, Sats
 from timmy.settings import checks, kinds, sources
 from timmy.settings.kinds import Secret, TokenPrices
-from timmy.settings.server import ServerSettings
+from timmy.settings.nodes import NodeSettings
 from timmy.settings.spec import SettingRow, Spec, parse, row, setting
 
 PRICE_SOURCES = ("bitfinex", "bitstamp", "blockchain", "coinbase", "coingecko", "gemini", "kraken", "mempool")
@@ -31,7 +31,7 @@ WORK_MODELS = {"builtin": "timmy-demo", "anthropic": "claude-sonnet-4-6", "opena
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings(ServerSettings):
+class Settings(NodeSettings):
     """What this house was told. Never changes while it runs; `Settings.load()` at start is the only reader of the environment."""
 
     # The wallet
@@ -241,6 +241,7 @@ class Settings(ServerSettings):
             "data_dir": data_dir,
             "public_url": self.public_url or f"http://{local}:{self.port}",
             "database_url": self.database_url or f"sqlite:///{data_dir}/timmy.db",
+            "bootstrap_keys_dir": self.bootstrap_keys_dir or data_dir / "bootstrap_keys",
             "eval_model": self.eval_model or EVAL_MODELS[self.provider],
             "work_model": self.work_model or WORK_MODELS[self.provider],
             "model_rates": self.model_rates or {},

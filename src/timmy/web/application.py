@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 
 from timmy.web import (
+    bootstrap,
     demo,
     development,
     discovery,
@@ -56,6 +57,7 @@ def create_app(house: WebHouse) -> App:
             *(v1_operations.operations(house, house.completions) if house.completions is not None else ()),
             *(discovery.operations(house, house.completions) if house.completions is not None else ()),
             *(receipts.operations(house, streams, house.receipt_key) if house.receipt_key is not None else ()),
+            *(bootstrap.operations(house, house.bootstrap, streams) if house.bootstrap is not None else ()),
             *people.operations(house),
             *status.operations(house),
             *(demo.operations(house, house.demo) if house.demo is not None else ()),

@@ -52,7 +52,7 @@ class NewJob:
 def new_job(document: Mapping[str, object], *, request_chars_max: int) -> NewJob:
     only(document, ("request", "refundTo", "nostr_token"))
     text = _request(document, request_chars_max)
-    return NewJob(text, _optional_text(document, "refundTo", ADDRESS_CHARS_MAX), nostr_token(document))
+    return NewJob(text, optional_text(document, "refundTo", ADDRESS_CHARS_MAX), nostr_token(document))
 
 
 def nostr_token(document: Mapping[str, object]) -> str | None:
@@ -77,7 +77,7 @@ def login(document: Mapping[str, object]) -> Login:
     event = document["event"]
     if not isinstance(event, dict):
         raise FieldWrongType("event must be a Nostr event, which is a JSON object.", field="event")
-    return Login(event, _optional_text(document, "pubkey", PUBKEY_CHARS_MAX))
+    return Login(event, optional_text(document, "pubkey", PUBKEY_CHARS_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class EstimateWanted:
 def estimate_wanted(document: Mapping[str, object], *, request_chars_max: int) -> EstimateWanted:
     only(document, ("request", "model", "nostr_token"))
     text = _request(document, request_chars_max)
-    return EstimateWanted(text, _optional_text(document, "model", MODEL_CHARS_MAX), nostr_token(document))
+    return EstimateWanted(text, optional_text(document, "model", MODEL_CHARS_MAX), nostr_token(document))
 
 
 def query(request: Request, known: Iterable[str]) -> dict[str, object]:
@@ -107,9 +107,9 @@ def query(request: Request, known: Iterable[str]) -> dict[str, object]:
 def destination(document: Mapping[str, object]) -> Destination:
     """Exactly one of `invoice`, `lightningAddress`, `lnurl`; whether it is any good is for the jobs room to say."""
     only(document, ("invoice", "lightningAddress", "lnurl"))
-    invoice = _optional_text(document, "invoice", INVOICE_CHARS_MAX)
-    address = _optional_text(document, "lightningAddress", ADDRESS_CHARS_MAX)
-    lnurl = _optional_text(document, "lnurl", LNURL_CHARS_MAX)
+    invoice = optional_text(document, "invoice", INVOICE_CHARS_MAX)
+    address = optional_text(document, "lightningAddress", ADDRESS_CHARS_MAX)
+    lnurl = optional_text(document, "lnurl", LNURL_CHARS_MAX)
     match invoice, address, lnurl:
         case None, None, None:
             raise DestinationMissing("Say where the refund should go: give invoice, lightningAddress or lnurl.")
@@ -157,8 +157,8 @@ def session_request(document: Mapping[str, object], *, request_chars_max: int) -
 def payout_destination(document: Mapping[str, object]) -> sessions.Destination:
     """Where the rest of a session goes: exactly one of `invoice`, `lightningAddress`."""
     only(document, ("invoice", "lightningAddress"))
-    invoice = _optional_text(document, "invoice", INVOICE_CHARS_MAX)
-    address = _optional_text(document, "lightningAddress", ADDRESS_CHARS_MAX)
+    invoice = optional_text(document, "invoice", INVOICE_CHARS_MAX)
+    address = optional_text(document, "lightningAddress", ADDRESS_CHARS_MAX)
     match invoice, address:
         case None, None:
             raise DestinationMissing("Say where the rest should go: give invoice or lightningAddress.")
@@ -209,7 +209,7 @@ def _request(document: Mapping[str, object], chars_max: int) -> str:
     return text
 
 
-def _optional_text(document: Mapping[str, object], name: str, chars_max: int) -> str | None:
+def optional_text(document: Mapping[str, object], name: str, chars_max: int) -> str | None:
     """`null` is the same as leaving it out: many programs write all the fields that they have."""
     text = document.get(name)
     if text is None:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from timmy.bootstrap.protocol import BootstrapDesk
 from timmy.clock import Clock
 from timmy.completions import CompletionsDesk
 from timmy.generosity.status import PoolStatus
@@ -237,6 +238,7 @@ class WebHouse:
     operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides
     world: WorldDesk | None = None  # None: nothing to be seen
     demo: DemoDesk | None = None  # None: nothing for nothing
+    bootstrap: BootstrapDesk | None = None  # None: no nodes
     dev: DevDesk | None = None  # None: no development routes
     built_pages: Path = BUILT  # where the landing page and the workshop lie; without them plain pages are served
     start: Callable[[], Awaitable[None]] = _nothing  # before the first request

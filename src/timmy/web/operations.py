@@ -58,6 +58,7 @@ class Takes:
 
     shape: str
     examples: Document
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,10 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
             {"name": "jobs", "description": "Pay to have a request judged, then pay to have it done."},
             {"name": "sessions", "description": "Pay ahead, and spend per request with a macaroon. What is left is paid back."},
             {"name": "openai", "description": "Conversations, for programs that speak OpenAI's API. A session's macaroon is the API key."},
+            {
+                "name": "nodes",
+                "description": "One payment, and a Bitcoin and Lightning node of one's own on a rented machine.",
+            },
             {"name": "identity", "description": "A Nostr key, and what it has earned. Nobody needs one."},
             {"name": "pool", "description": "What work would cost, and what is given of it."},
             {"name": "world", "description": "What everybody may see of the house, and a first answer for nothing."},
@@ -176,7 +181,7 @@ def _described(one: Operation) -> Document:
         described["parameters"] = list(one.parameters)
     if one.takes:
         content = {"schema": {"$ref": REF.format(model=one.takes.shape)}, "examples": one.takes.examples}
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+        described["requestBody"] = {"required": one.takes.required, "content": {"application/json": content}}
     return described
 
 
@@ -294,6 +299,7 @@ the same key with another body is refused (422). Make the key unguessable: whoev
 
 SECURITY: Document = {
     "macaroon": {"type": "http", "scheme": "bearer", "description": "A session's macaroon, or one that was narrowed from it."},
+    "machine": {"type": "http", "scheme": "bearer", "description": "The token that a machine was given, for its call home."},
     "adminToken": {"type": "http", "scheme": "bearer", "description": "The operator's ADMIN_TOKEN."},
     "payment": {
         "type": "http",

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, Field
 
 from timmy.jobs.model import RefundState, State
-from timmy.web import fields, schemas_operator, schemas_people, schemas_sessions, schemas_v1, schemas_world
+from timmy.web import fields, schemas_bootstrap, schemas_operator, schemas_people, schemas_sessions, schemas_v1, schemas_world
 from timmy.web.shapes import Body, Dollars, Invoice, NotNegative, PricingBreakdown, Shape
 
 # What is sent to us ---------------------------------------------------------------------------------------
@@ -176,4 +176,5 @@ ALL: tuple[type[BaseModel], ...] = (
     *schemas_v1.ALL,
     *schemas_world.ALL,
     *schemas_operator.ALL,
+    *schemas_bootstrap.ALL,
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from timmy.bootstrap.keys import md5_fingerprint
+from timmy.bootstrap.rehearsal.faults import hiding_seconds
 from timmy.bootstrap.rehearsal.shelf import Things
 
 if TYPE_CHECKING:
@@ -125,11 +126,10 @@ class Droplets:
 
     async def create_droplet(self, request: web.Request) -> web.Response:
         body = await request.json()
-        hides_seconds = float(request.get("hides_seconds", 0))
-        made = self._cloud.shelf.change(lambda things: self._make(things, body, hides_seconds))
+        made = self._cloud.shelf.change(lambda things: self._make(things, body))
         return unprocessable(made) if isinstance(made, str) else web.json_response({"droplet": made, "links": {}}, status=202)
 
-    def _make(self, things: Things, body: Mapping[str, Any], hides_seconds: float) -> Entry | str:
+    def _make(self, things: Things, body: Mapping[str, Any]) -> Entry | str:
         wrong = _wrong(things, body)
         if wrong is not None:
             return wrong
@@ -141,7 +141,7 @@ class Droplets:
             "tags": body.get("tags") or [],
             "user_data": body.get("user_data", ""),
             "active_at": None if self._cloud.never_boot else now + self._cloud.pace.boot_seconds,
-            "shows_at": now + hides_seconds,
+            "shows_at": now + hiding_seconds.get(),
             "is_off": False,
         }
         things["droplets"][id] = droplet

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
 # refuse: answer `status`, and do nothing. after: do it, and answer `status`. lost: do it, and hang up. cut: hang up, and do nothing.
 # silent: do it, and answer only when nobody waits any more. mute: the same without doing it. nonsense: answer with what is no JSON.
+hiding_seconds: ContextVar[float] = ContextVar("hiding_seconds", default=0.0)  # of what this request makes
+
 How = Literal["refuse", "after", "lost", "cut", "silent", "mute", "nonsense"]
 
 

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from timmy.bootstrap.rehearsal import digitalocean, tailscale
-from timmy.bootstrap.rehearsal.faults import Fault
+from timmy.bootstrap.rehearsal.faults import Fault, hiding_seconds
 from timmy.bootstrap.rehearsal.machines import call_home, due_calls
 from timmy.bootstrap.rehearsal.shelf import Shelf, Things
 
@@ -105,7 +105,7 @@ class RehearsalCloud:
         return await self._befall(fault, request, handler)
 
     async def _befall(self, fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
-        request["hides_seconds"] = fault.hides_seconds
+        hiding_seconds.set(fault.hides_seconds)
         if fault.how in ("after", "lost", "silent"):
             done = await handler(request)
             if done.status >= 300:
