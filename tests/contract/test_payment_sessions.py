@@ -97,6 +97,15 @@ async def test_who_has_only_the_preimage_cannot_spend_what_nobody_has_opened(cli
     assert (await client.ask({"challenge": theirs, "payload": taken})).problem == "lightning/invalid-preimage"
 
 
+async def test_who_has_only_the_preimage_is_not_shown_the_way_to_the_balance(client: Client) -> None:
+    """They can buy calls, as the draft has it. With the session's id they would get its macaroon, and the sats themselves with that."""
+    opened = await client.opened()
+    theirs = await client.ask(await opened.bearer(), path="/v1/key", method="GET")
+    assert (theirs.status, theirs.body["topup_url"]) == (200, None)
+    payers = await client.ask(opened.credential, path="/v1/key", method="GET")
+    assert payers.body["topup_url"].startswith("/api/sessions/"), "with the challenge that only its payer was sent"
+
+
 # topped up -------------------------------------------------------------------------------------------
 
 
@@ -181,6 +190,10 @@ async def test_what_cannot_be_paid_back_is_owed(client: Client, monkeypatch: pyt
     monkeypatch.setattr(type(clock), "now_ms", lambda _: much_later_ms)
     closed = await client.ask(closing)
     assert (closed.status, closed.body) == (200, {"status": "closed", "refundSats": left, "refundStatus": "failed"})
+    seen = await client.ask(opened.credential, path="/v1/key", method="GET")
+    assert seen.body["topup_url"] == f"/api/sessions/{paid.session_id}/topup", "which is how its payer finds the session"
+    thief = await client.ask(await opened.bearer(), path="/v1/key", method="GET")
+    assert (thief.status, thief.problem) == (402, "lightning/session-closed")
     invoice = await customer_of(client.shop).create_invoice(Sats(left).msats)
     bearer = {"Authorization": f"Bearer {paid.macaroon}"}
     await client.shop.site.post(f"/api/sessions/{paid.session_id}/close", {"invoice": invoice}, status=200, **bearer)

@@ -47,6 +47,12 @@ class Paid:
         return self.known.intent == CHARGE
 
     @property
+    def is_by_payer(self) -> bool:
+        """It answers the challenge that came with this very deposit's invoice, and was sent to nobody else. A preimage alone is known to
+        every node that the payment went through."""
+        return self.known.payment_hash == self.session_hash
+
+    @property
     def receipt(self) -> tuple[str, str]:
         return "Payment-Receipt", encoded(receipt(self.known, self.session_hash, self.at_ms))
 
@@ -90,7 +96,7 @@ async def paid(house: WebHouse, request: Request) -> Paid | None:
         case "charge":
             return await _charged(house, request, known, asked)
         case "open":
-            return await _opened(house, known, asked)
+            return await _opened(house, request, known, asked)
         case "topUp":
             return await _topped_up(house, known, asked)
         case "close":
@@ -111,9 +117,12 @@ async def _charged(house: WebHouse, request: Request, known: Presented, asked: P
     return _paid(house, known, known.payment_hash, asked)
 
 
-async def _opened(house: WebHouse, known: Presented, asked: Prepaid) -> Paid:
-    """Late is not too late: the payment is its payer's, and this is how they get at it."""
+async def _opened(house: WebHouse, request: Request, known: Presented, asked: Prepaid) -> Paid:
+    """Late is not too late: the payment is its payer's, and this is how they get at it. Who only looks may do so once it is closed: what
+    could not be paid back is claimed with what `GET /v1/key` shows."""
     known.proves(known.payment_hash)
+    if asked.is_closed and asked.is_open and request.method == "GET":
+        return _paid(house, known, known.payment_hash, asked)
     if asked.is_closed:
         raise PrepaidClosed("The session has been closed.")
     return_invoice = known.text("returnInvoice")

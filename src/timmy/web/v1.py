@@ -134,7 +134,10 @@ class V1Routes:
     @offering
     async def key(self, request: Request, payment: Paid | None) -> Response:
         known = self._known(request, payment)
-        return private(v1_views.key(await paid_for(self.house, known, lambda: self.desk.key(known.macaroon, self._use(request)))))
+        view = await paid_for(self.house, known, lambda: self.desk.key(known.macaroon, self._use(request)))
+        if payment is not None and not payment.is_by_payer:
+            view = replace(view, is_whole=False)  # the session's id shows its macaroon, and with that the sats themselves are paid out
+        return private(v1_views.key(view))
 
     def _known(self, request: Request, payment: Paid | None) -> Credential:
         known = payment.credential if payment else credential(request)
