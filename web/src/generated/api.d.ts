@@ -14,6 +14,76 @@ export interface ApiKey {
   topup_url: string | null;
 }
 
+/** Everything about an order of a node. What does not exist, or not yet, is null. */
+export interface Bootstrap {
+  bootstrapJobId: string;
+  state: BootstrapState;
+  createdAt: string;
+  completedAt: string | null;
+  rehearsal: boolean;
+  rehearsalNote: string | null;
+  invoice: Invoice;
+  /** How far it has got, for a person. */
+  progress: string | null;
+  /** Why it has failed or expired. */
+  reason: string | null;
+  /** What became of a ready machine later: the cloud has stopped it, or lost it. */
+  trouble: string | null;
+  address: string | null;
+  tailscaleName: string | null;
+  lnbitsUrl: string | null;
+  sshUser: string | null;
+  sshKey: SshKey;
+  /** In OpenSSH's format, in one answer: see sshKey. Never in a stream of events. */
+  sshPrivateKey: string | null;
+  nextSteps: (string)[];
+  refund: BootstrapRefund;
+  refundTo: string | null;
+}
+
+export interface BootstrapCreated {
+  /** Unguessable: whoever knows it may see the order, collect its key and claim its refund. */
+  bootstrapJobId: string;
+  state: BootstrapState;
+  createdAt: string;
+  /** No machine is rented: the node is only played. */
+  rehearsal: boolean;
+  invoice: Invoice;
+  /** With it the private key can be had again for ten minutes. It is told nowhere else: keep it. */
+  claimToken: string;
+}
+
+export interface BootstrapRefund {
+  state: BootstrapRefundState;
+  /** What an invoice for the refund must ask for. */
+  owedSats: number;
+  paidSats: number;
+  creditMsat: number;
+  destination: string | null;
+  trouble: string | null;
+}
+
+export type BootstrapRefundState = "not_applicable" | "pending" | "paid";
+
+export type BootstrapState = "awaiting_payment" | "provisioning" | "ready" | "failed" | "expired";
+
+/** What a machine says of itself. It may say more. */
+export interface CallHome {
+  state: "ready";
+  /** What Bitcoin Core has just answered there. */
+  bitcoin: Record<string, unknown>;
+  /** What LND has just answered there. */
+  lnd: Record<string, unknown>;
+  /** Where LNbits has just answered. */
+  lnbitsUrl: string;
+  /** The machine's name in the private network. */
+  tailscaleName?: string | null;
+}
+
+export interface CalledHome {
+  state: BootstrapState;
+}
+
 export interface Challenge {
   nonce: string;
   expiresAt: string;
@@ -275,10 +345,15 @@ export interface JobNews {
   at: string;
 }
 
+/** Whose key opens the machine. */
+export type KeyKind = "ed25519" | "rsa-4096" | "own";
+
 export interface KeyLimit {
   max_msat: number;
   left_msat: number;
 }
+
+export type KeyState = "own" | "not_yet" | "waiting" | "delivered" | "erased";
 
 export interface L402Deposit {
   min: number;
@@ -290,6 +365,7 @@ export interface L402Discovery {
   version: string;
   schemes: (string)[];
   credentials: string;
+  payment: Record<string, unknown>;
   depositSats: L402Deposit;
   caveats: (string)[];
   endpoints: (Record<string, unknown>)[];
@@ -368,6 +444,16 @@ export interface Models {
   data: (Model)[];
 }
 
+/** All of it may be left out. */
+export interface NewBootstrap {
+  /** The pair that is made for the machine. `ed25519`. */
+  keyType?: "ed25519" | "rsa-4096" | null;
+  /** A public key of your own, one line as in a .pub file. Then none is made, and there is nothing to hand over. */
+  sshPublicKey?: string | null;
+  /** A Lightning address. If there is no node, the fee is sent there without being asked for. */
+  refundTo?: string | null;
+}
+
 /** Every field that is taken. Any other is a 400 that names it. */
 export interface NewCompletion {
   /** One of GET /v1/models. */
@@ -420,6 +506,48 @@ export interface NextTier {
   missing: number;
 }
 
+/** What the ledger says that the wallet must hold, and for whom. */
+export interface NodeBooks {
+  holdsMsat: number;
+  jobsMsat: number;
+  sessionsMsat: number;
+  bootstrapMsat: number;
+  owedMsat: number;
+  inFlightMsat: number;
+  poolMsat: number;
+  unallocatedMsat: number;
+  revenueMsat: number;
+}
+
+export interface NodeCheck {
+  name: string;
+  /** `unknown`: the backend does not tell. That is no trouble. */
+  status: "ok" | "warn" | "fail" | "unknown";
+  /** For a person, without secrets. */
+  value: string;
+  latencyMs: number | null;
+  /** When this process last saw it `ok`. */
+  lastGood: string | null;
+  /** What to do. */
+  hint: string | null;
+}
+
+export interface NodeStatus {
+  at: string;
+  /** The worst of the checks. */
+  status: "ok" | "warn" | "fail";
+  wallet: NodeWallet;
+  /** Null: the database did not answer. */
+  books: NodeBooks | null;
+  checks: (NodeCheck)[];
+}
+
+export interface NodeWallet {
+  kind: string;
+  /** Null: it did not answer. */
+  network: string | null;
+}
+
 /** As NIP-01 has it. */
 export interface NostrEvent {
   id: string;
@@ -448,6 +576,162 @@ export interface OpenAIErrorBody {
   code: string;
   /** What a program needs to go on: amounts, an invoice. */
   metadata?: Record<string, unknown> | null;
+}
+
+export interface OperatorAlert {
+  grave: boolean;
+  words: string;
+}
+
+export interface OperatorAudit {
+  /** Null: not since this process was started. */
+  at: string | null;
+  /** Every transfer was read, and not the balances only. */
+  whole: boolean;
+  holds: boolean;
+  broken: (string)[];
+  checks: number;
+  running: boolean;
+}
+
+export interface OperatorBreaker {
+  name: string;
+  reason: string;
+  since: string;
+  /** What may move again when it is reset. */
+  amountMsat: number;
+}
+
+export interface OperatorDay {
+  /** Came in over Lightning, for whatever. */
+  receivedMsat: number;
+  /** Earned from customers. */
+  paidMsat: number;
+  /** Earned from the pool, which paid in customers' stead. */
+  freeMsat: number;
+  /** Paid by the house: what the network took for payouts. */
+  absorbedMsat: number;
+  /** Arrived back with customers. */
+  refundedMsat: number;
+  /** Of the models, before the margin; without the judging of jobs. */
+  costUsd: number;
+  /** UTC. */
+  day: string;
+}
+
+export interface OperatorDays {
+  /** The oldest first; the last is today, which is not over. */
+  days: (OperatorDay)[];
+}
+
+export interface OperatorJob {
+  jobId: string;
+  state: string;
+  createdAt: string;
+  evalFeeMsat: number;
+  /** The whole price of the work. */
+  quotedMsat: number | null;
+  /** What the customer was charged for the work. */
+  paidMsat: number | null;
+  absorbedByPoolMsat: number;
+  /** Of the work, at the quote's price of a bitcoin. */
+  realCostMsat: number | null;
+  /** Below zero, the house has paid. */
+  marginMsat: number | null;
+}
+
+export interface OperatorJobs {
+  /** The newest first. */
+  jobs: (OperatorJob)[];
+}
+
+export interface OperatorOwed {
+  to: string;
+  msat: number;
+}
+
+export interface OperatorPayout {
+  id: string;
+  subject: string;
+  msat: number;
+  state: "planned" | "sent" | "failed";
+  tries: number;
+  since: string;
+  /** It does not get on by itself. */
+  needsYou: boolean;
+  laidAside: boolean;
+  says: string;
+}
+
+export interface OperatorRefunds {
+  owed: (OperatorOwed)[];
+  payouts: (OperatorPayout)[];
+  laidAsideMsat: number;
+}
+
+export interface OperatorStanding {
+  revenueMsat: number;
+  poolMsat: number;
+  poolReservedMsat: number;
+  /** To customers, not yet on its way. */
+  owedMsat: number;
+  inFlightMsat: number;
+  sessionsMsat: number;
+  sessionsOpen: number;
+  /** Paid in for jobs, not yet earned or owed. */
+  jobsMsat: number;
+  unallocatedMsat: number;
+}
+
+export interface OperatorSummary {
+  at: string;
+  today: OperatorSums;
+  last7Days: OperatorSums;
+  last30Days: OperatorSums;
+  btcPriceUsd: number;
+  standing: OperatorStanding;
+  upstreams: (OperatorUpstream)[];
+  audit: OperatorAudit;
+  breakers: (OperatorBreaker)[];
+  alerts: (OperatorAlert)[];
+  standIns: (string)[];
+}
+
+/** Money that moved in some time. The four kinds are paid by different people, and never added up. */
+export interface OperatorSums {
+  /** Came in over Lightning, for whatever. */
+  receivedMsat: number;
+  /** Earned from customers. */
+  paidMsat: number;
+  /** Earned from the pool, which paid in customers' stead. */
+  freeMsat: number;
+  /** Paid by the house: what the network took for payouts. */
+  absorbedMsat: number;
+  /** Arrived back with customers. */
+  refundedMsat: number;
+  /** Of the models, before the margin; without the judging of jobs. */
+  costUsd: number;
+}
+
+export interface OperatorTask {
+  id: string;
+  attempts: number;
+  trouble: string;
+}
+
+export interface OperatorTasks {
+  parked: (OperatorTask)[];
+  /** How many of each kind. */
+  waiting: Record<string, number>;
+}
+
+export interface OperatorUpstream {
+  name: string;
+  kind: string;
+  status: "ok" | "degraded" | "down";
+  /** Of the last answer. */
+  latencyMs: number | null;
+  detail: string | null;
 }
 
 export interface Paid {
@@ -479,6 +763,15 @@ export interface PaymentNews {
   cursor: number;
   /** ISO 8601 in UTC. */
   at: string;
+}
+
+/** RFC 9457, for a client of the `Payment` scheme; `error` beside it is the same for one of OpenAI's API. */
+export interface PaymentProblem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  error: OpenAIErrorBody;
 }
 
 export interface Pool {
@@ -662,6 +955,16 @@ export interface SiteFacts {
   sessionMinSats: number;
   /** SESSION_MAX_SATS */
   sessionMaxSats: number;
+}
+
+export interface SshKey {
+  type: KeyKind;
+  state: KeyState;
+  publicKey: string | null;
+  deliveredAt: string | null;
+  /** Until then, X-Claim-Token gets it again. */
+  againUntil: string | null;
+  note: string;
 }
 
 export type State = "awaiting_eval_payment" | "evaluating" | "awaiting_work_payment" | "executing" | "rejected" | "complete" | "failed" | "expired";

@@ -5,10 +5,11 @@ import "./landing.css";
 import { ask, said } from "../page/api";
 import { h, need } from "../page/dom";
 import { dollars, sats } from "../page/money";
-import type { Estimate, Pool } from "../generated/api";
+import type { Demo, Estimate, Pool } from "../generated/api";
 import type { WorldState } from "../generated/socket";
 import { rain } from "./rain";
 
+const PATIENCE_MS = 60_000;
 const EXAMPLE = "Write a haiku about rain.";
 
 async function tellStatus(): Promise<void> {
@@ -45,11 +46,20 @@ function offerAnAnswer(): void {
     if (request === "") return;
     press.disabled = true;
     free.replaceChildren(h("p", { className: "small" }, "Timmy is thinking…"));
-    ask<{ result: string }>(`api/demo?request=${encodeURIComponent(request)}`, { patienceMs: 60_000 })
-      .then(({ result }) => free.replaceChildren(h("p", { className: "said", tabIndex: 0 }, result)))
+    ask<Demo>("api/demo", { body: { request }, patienceMs: PATIENCE_MS })
+      .then((told) => free.replaceChildren(...answered(told)))
       .catch((trouble: unknown) => free.replaceChildren(h("p", { className: "err" }, said(trouble))))
       .finally(() => (press.disabled = false));
   });
+}
+
+function answered({ result, reason, truncated, left }: Demo): HTMLElement[] {
+  const more = left > 0 ? `${left} more ${left === 1 ? "is" : "are"} free this hour.` : "That was the last free one this hour.";
+  const cut = truncated ? "A free answer is short; this one was cut. " : "";
+  return [
+    h("p", { className: "said", tabIndex: 0 }, result ?? reason ?? "Timmy would rather not."),
+    h("p", { className: "small" }, `${cut}${more} In the workshop there is as much as you pay for.`),
+  ];
 }
 
 function tellCosts(): void {

@@ -34,19 +34,41 @@ export const quiet = { className: "btn ghost" };
 
 /** Told to screen readers at boundaries: something was sent, is ready, was paid. */
 export function announce(text: string): void {
-  speak("#live", text);
+  polite.say(text);
 }
 
 export function alarm(text: string): void {
-  speak("#alert", text);
+  urgent.say(text);
 }
 
-const ANNOUNCE_AFTER_MS = 60; // a region that is emptied and filled at once is not read
+const FIRST_MS = 60; // a region that is emptied and filled at once is not read
+const NEXT_MS = 1_000; // what is replaced sooner is not read to its end
 
-function speak(selector: string, text: string): void {
-  const region = need(selector);
-  region.textContent = "";
-  setTimeout(() => (region.textContent = text), ANNOUNCE_AFTER_MS);
+/** One sentence after the other. */
+class Speaker {
+  private readonly waiting: string[] = [];
+  private isSpeaking = false;
+
+  constructor(private readonly region: string) {}
+
+  say(text: string): void {
+    this.waiting.push(text);
+    if (!this.isSpeaking) this.next(FIRST_MS);
+  }
+
+  private next(afterMs: number): void {
+    const region = need(this.region);
+    this.isSpeaking = this.waiting.length > 0;
+    if (!this.isSpeaking) return;
+    if (afterMs === FIRST_MS) region.textContent = "";
+    setTimeout(() => {
+      region.textContent = this.waiting.shift() ?? "";
+      setTimeout(() => this.next(0), NEXT_MS);
+    }, afterMs);
+  }
 }
+
+const polite = new Speaker("#live");
+const urgent = new Speaker("#alert");
 
 export const isReduced = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;

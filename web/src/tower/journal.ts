@@ -14,7 +14,7 @@ export class Journal {
     const { list } = this;
     const follows = list.scrollHeight - list.scrollTop - list.clientHeight < AT_THE_END_PX;
     const time = h("time", { dateTime: at }, clock(at));
-    list.append(h("p", { className: kind }, time, " ", who ? h("b", { className: `by-${who}` }, `${who} `) : null, text));
+    list.append(h("p", { className: kind }, time, " ", who ? h("b", { className: `by-${who.replace(/\W/g, "-")}` }, `${who} `) : null, text));
     while (list.childElementCount > LINES_MAX) list.firstElementChild?.remove();
     if (follows) list.scrollTop = list.scrollHeight;
   }

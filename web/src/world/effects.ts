@@ -47,6 +47,7 @@ interface Spark {
   at: Vector3;
   speed: Vector3;
   colour: Color;
+  idle?: boolean;
 }
 
 export class Effects {
@@ -83,8 +84,9 @@ export class Effects {
     this.group.add(this.coins, this.points);
   }
 
+  /** Whether something flies that somebody has caused; a hearth always sparks a little. */
   get isBusy(): boolean {
-    return this.flights.length > 0 || this.sparks.length > 0;
+    return this.flights.length > 0 || this.sparks.some((spark) => !spark.idle);
   }
 
   coinsFly(seconds: number, from: Spot, to: Spot, count: number, land?: () => void): void {
@@ -96,13 +98,13 @@ export class Effects {
     }
   }
 
-  sparksFly(at: Spot, colour: number, count: number, speed = 1.5, lift = 1.2, lasts = 1): void {
+  sparksFly(at: Spot, colour: number, count: number, speed = 1.5, lift = 1.2, lasts = 1, idle = false): void {
     for (let n = 0; n < count && this.sparks.length < SPARKS_MAX; n++) {
       const angle = this.random() * Math.PI * 2;
       const out = this.random() * speed;
       this.sparks.push({
         life: 0, lasts: lasts * (0.6 + this.random() * 0.7), at: new Vector3(...at),
-        speed: new Vector3(Math.cos(angle) * out, lift * (0.4 + this.random()), Math.sin(angle) * out), colour: new Color(colour),
+        speed: new Vector3(Math.cos(angle) * out, lift * (0.4 + this.random()), Math.sin(angle) * out), colour: new Color(colour), idle,
       });
     }
   }

@@ -36,6 +36,7 @@ export interface Wishes {
 }
 
 const STILL_SECONDS = 2.2;
+const STEP_SECONDS_MAX = 0.3; // after a longer pause things go on where they were
 const AWAKE_SECONDS = 3; // how long a slow machine goes on drawing after something has happened
 const FOV = 40;
 const HALF_WIDTH = 5.5;
@@ -204,7 +205,7 @@ class Workshop implements Scene {
     this.camera.position.set(0, 3.05 + away * 0.045 + narrow * 2.6, away + 0.8);
     this.camera.lookAt(0, 1.72 + narrow * 0.25, 0);
     // What the panel covers is no part of the picture; and the box at the bottom covers some as well.
-    this.camera.setViewOffset(wide, tall, this.roomPx / 2, tall * (0.035 + narrow * 0.03), wide, tall);
+    this.camera.setViewOffset(wide, tall, this.roomPx / 2, tall * (0.035 + narrow * 0.075), wide, tall);
     this.world.fog = new Fog(0x0b0805, away + 3, away + 15);
     for (const [id, helper] of this.helpers) {
       const { wide: far, narrow: near, turn } = SEATS[id];
@@ -221,7 +222,7 @@ class Workshop implements Scene {
       this.frames.push(now - this.lastDraw);
       if (this.frames.length > FRAMES_KEPT) this.frames.shift();
     }
-    const step = this.lastDraw ? Math.min(0.1, (now - this.lastDraw) / 1000) : 0;
+    const step = this.lastDraw ? Math.min(STEP_SECONDS_MAX, (now - this.lastDraw) / 1000) : 0;
     this.lastDraw = now;
     this.seconds += step;
     this.draw(step);
@@ -252,7 +253,7 @@ class Workshop implements Scene {
       helper.move(t);
       if (step && id === "beta" && helper.state !== "idle" && Math.sin((t + 98) * 5.2) > 0.97) effects.sparksFly([helper.group.position.x, 0.85, helper.group.position.z + 0.75], 0xffb45a, 5, 1.1, 1.3, 0.5);
     }
-    if (step && Math.random() < step * 5) effects.sparksFly([HEARTH[0] + 0.4 + Math.random() * 0.3, 0.4, HEARTH[2] + 0.3], 0xff7a2a, 1, 0.16, 1.5, 1.3);
+    if (step && Math.random() < step * 5) effects.sparksFly([HEARTH[0] + 0.4 + Math.random() * 0.3, 0.4, HEARTH[2] + 0.3], 0xff7a2a, 1, 0.16, 1.5, 1.3, true);
     effects.move(t, step);
     this.renderer.render(this.world, this.camera);
     wishes.onMove();
