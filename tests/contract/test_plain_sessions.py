@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.contract.http_desk import World
@@ -89,6 +90,25 @@ async def test_a_question_that_takes_long_is_shown_while_it_is_answered(monkeypa
     monkeypatch.setattr(world.desk.till, "request", still_running)
     await browser.send(form, request="Why?")
     assert browser.path == answered
+
+
+async def test_a_button_that_is_pressed_twice_leads_to_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World.build()
+    browser, page = await opened(world)
+    form = page.form("/request")
+    await browser.send(form, request="Why?")
+    answered = browser.path
+    ask, asked = world.desk.till.request, list[object]()
+
+    async def begun_together(*given: Any, **named: Any) -> Any:
+        asked.append(named["key"])
+        if len(asked) == 1:
+            raise RequestInProgress("The request with this Idempotency-Key has begun.")  # nobody knows its id yet
+        return await ask(*given, **named)
+
+    monkeypatch.setattr(world.desk.till, "request", begun_together)
+    await browser.send(form, request="Why?")
+    assert (browser.path, asked[0] == asked[1]) == (answered, True)
 
 
 @pytest.mark.parametrize("amount", ["", "abc", "-5", "1.5", "99", "100001", "9" * 30, "５００"])
