@@ -53,6 +53,7 @@ def describe() -> dict[str, Any]:
         hook_secret="any",
         completions=cast(Any, object()),
         operator=cast(Any, object()),
+        node_status=cast(Any, object()),
         world=cast(Any, object()),
         demo=cast(Any, object()),
         bootstrap=cast(Any, object()),

@@ -18,6 +18,7 @@ from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose, visitors
 from timmy.app.caution import cautions
 from timmy.app.development import Development
+from timmy.app.node_status import beside_a_server
 from timmy.app.nodes import NodeShop, ended_payouts, open_cloud
 from timmy.app.operator import Operator
 from timmy.app.people import People
@@ -153,15 +154,12 @@ def _furnish(
     completions = Completions(db, clock, bell, random_bytes, provider, book, oracle, chat_terms(settings))
     nodes = NodeShop(settings, db, clock, bell, random_bytes, wallet, receiving, paying, cloud)
     estimates = Estimates(db, clock, book, oracle, job_terms(settings), rules, eval_fee=settings.eval_fee)
-    handlers = {
-        **workshop.handlers, **prefunded.handlers, **completions.handlers, **nodes.handlers,
-        payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee,
-        SWEEP: receiving.sweep, PRUNE: Pruning(db, clock, keep_of(settings)).prune,
-    }  # fmt: skip
+    handlers = {**workshop.handlers, **prefunded.handlers, **completions.handlers, **nodes.handlers}
+    handlers |= _of_the_house(paying, receiving, Pruning(db, clock, keep_of(settings)))
     model_worker, money_worker = _workers(settings, db, clock, bell, handlers, _counting_in(metrics))
     vitals = Vitals(settings, db, clock, wallet, provider, oracle, metrics)
     identity = Identity(db, clock, random_bytes, _tokens(settings, random_bytes), rules.trust, public_url=settings.public_url)
-    people = People(db, clock, rules.giving)
+    people, dearest = People(db, clock, rules.giving), quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price
     house = WebHouse(
         settings=settings,
         jobs=jobs,
@@ -184,13 +182,18 @@ def _furnish(
         demo=visitors.demo(settings, db, clock, provider),
         bootstrap=nodes.desk,
         operator=Operator(db, clock, bell, vitals, oracle),
+        node_status=beside_a_server(settings, db, clock, wallet, vitals, receiving, dearest).look,
         dev=Development(db, clock, random_bytes, wallet, receiving) if settings.dev_routes else None,
     )
     return App(
         settings, db, clock, wallet, provider, oracle, metrics, receiving, paying, jobs, prefunded, completions, nodes.desk,
-        identity, estimates, model_worker, money_worker, vitals, house, create_app(house),
-        cautions(settings, wallet, quote_for("?" * settings.max_request_chars, book, oracle, job_terms(settings)).price),
+        identity, estimates, model_worker, money_worker, vitals, house, create_app(house), cautions(settings, wallet, dearest),
     )  # fmt: skip
+
+
+def _of_the_house(paying: Paying, receiving: Receiving, pruning: Pruning) -> dict[str, Handler]:
+    """The work that is nobody's order."""
+    return {payouts.PAY: paying.pay, payouts.ASK_FEE: paying.ask_fee, SWEEP: receiving.sweep, PRUNE: pruning.prune}
 
 
 def _receiving(settings: Settings, db: Database, clock: Clock, wallet: Wallet, bell: Bell, rules: Rules) -> Receiving:

@@ -48,6 +48,9 @@ class Receiving:
         self._on_paid = on_paid
         self._on_lapsed = on_lapsed
         self._glanced: dict[str, int] = {}
+        self.listening_since_ms: int | None = None  # None: this process does not listen
+        self.heard_at_ms: int | None = None  # when the wallet last told of a payment
+        self.push_trouble: str | None = None  # why nothing can be heard right now
 
     def settle_together(self, tx: Tx, reports: Sequence[Report]) -> list[None]:
         """`settle_all` as a grouped command: reports that come in together are one set of statements."""
@@ -101,12 +104,15 @@ class Receiving:
     async def listen(self) -> None:
         """Until cancelled: what the wallet pushes. When it ends or breaks, listen again; what was missed, the sweep finds."""
         pause_seconds = 1.0
+        self.listening_since_ms = self._clock.now_ms()
         while True:
+            self.push_trouble = None
             try:
                 async for payment_hash in self._wallet.settlements():
-                    pause_seconds = 1.0
+                    pause_seconds, self.heard_at_ms = 1.0, self._clock.now_ms()
                     await self.look(payment_hash)
             except (WalletDown, DatabaseDown) as down:
+                self.push_trouble = down.message
                 log.warning("lightning.push_lost", why=down.message)
             except Exception:  # one hash that cannot be credited must not end the listening for all others; the sweep looks at it again
                 log.exception("lightning.push_broke")

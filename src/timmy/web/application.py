@@ -29,6 +29,7 @@ from timmy.web.envelope import Envelope, Origins
 from timmy.web.house import WebHouse
 from timmy.web.operations import App
 from timmy.web.operator import api as operator_api
+from timmy.web.operator import node as operator_node
 from timmy.web.operator.routes import routes as operator_routes
 from timmy.web.stream import OpenStreams
 
@@ -73,6 +74,8 @@ def create_app(house: WebHouse) -> App:
     app.router.routes.extend(plain.routes(house))
     if house.operator is not None and house.operator_keys is not None:
         app.router.routes.extend(operator_routes(house, house.operator, house.operator_keys))
+    if house.node_status is not None and house.operator_keys is not None:
+        app.router.routes.extend(operator_node.routes(house.node_status, house.operator_keys))
     if house.world is not None:
         app.router.routes.append(world.socket_route(house, house.world))
     app.add_middleware(Origins, house=house)
@@ -82,6 +85,9 @@ def create_app(house: WebHouse) -> App:
 
 def _operator(house: WebHouse) -> tuple[operations.Operation, ...]:
     """Nothing of the desk exists where no token is set: never open by default."""
-    if house.operator is None or house.operator_keys is None:
+    if house.operator_keys is None:
         return ()
-    return operator_api.operations(house.operator, house.operator_keys)
+    return (
+        *(operator_api.operations(house.operator, house.operator_keys) if house.operator is not None else ()),
+        *(operator_node.operations(house.node_status, house.operator_keys) if house.node_status is not None else ()),
+    )

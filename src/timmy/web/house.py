@@ -33,7 +33,7 @@ from timmy.settings import Secret
 from timmy.web.address import networks
 from timmy.web.building import BUILT
 from timmy.web.operator.keys import OperatorKeys
-from timmy.web.operator.protocol import OperatorsDesk
+from timmy.web.operator.protocol import NodeStatus, OperatorsDesk
 from timmy.web.turnstile import Turnstile
 from timmy.world.crowd import Crowd, Viewer
 from timmy.world.demo import Answer
@@ -236,6 +236,7 @@ class WebHouse:
     hook_secret: str | None = None  # the last segment of the webhook's path; None: no webhook
     completions: CompletionsDesk | None = None  # None: no /v1
     operator: OperatorsDesk | None = None  # its addresses exist where ADMIN_TOKEN is set besides
+    node_status: Callable[[], Awaitable[NodeStatus]] | None = None  # how the wallet's node is; as with the desk, with ADMIN_TOKEN only
     world: WorldDesk | None = None  # None: nothing to be seen
     demo: DemoDesk | None = None  # None: nothing for nothing
     bootstrap: BootstrapDesk | None = None  # None: no nodes

@@ -135,4 +135,40 @@ class OperatorTasks(Shape):
     waiting: dict[str, NotNegative] = Field(description="How many of each kind.")
 
 
-ALL: tuple[type[BaseModel], ...] = (OperatorSummary, OperatorDays, OperatorJobs, OperatorRefunds, OperatorTasks)
+class NodeCheck(Shape):
+    name: str = Field(pattern="^[a-z_]+$")
+    status: Literal["ok", "warn", "fail", "unknown"] = Field(description="`unknown`: the backend does not tell. That is no trouble.")
+    value: str = Field(description="For a person, without secrets.")
+    latencyMs: NotNegative | None
+    lastGood: AwareDatetime | None = Field(description="When this process last saw it `ok`.")
+    hint: str | None = Field(description="What to do.")
+
+
+class NodeWallet(Shape):
+    kind: str
+    network: str | None = Field(description="Null: it did not answer.")
+
+
+class NodeBooks(Shape):
+    """What the ledger says that the wallet must hold, and for whom."""
+
+    holdsMsat: NotNegative
+    jobsMsat: NotNegative
+    sessionsMsat: NotNegative
+    bootstrapMsat: NotNegative
+    owedMsat: NotNegative
+    inFlightMsat: NotNegative
+    poolMsat: NotNegative
+    unallocatedMsat: NotNegative
+    revenueMsat: NotNegative
+
+
+class NodeStatus(Shape):
+    at: AwareDatetime
+    status: Literal["ok", "warn", "fail"] = Field(description="The worst of the checks.")
+    wallet: NodeWallet
+    books: NodeBooks | None = Field(description="Null: the database did not answer.")
+    checks: list[NodeCheck]
+
+
+ALL: tuple[type[BaseModel], ...] = (OperatorSummary, OperatorDays, OperatorJobs, OperatorRefunds, OperatorTasks, NodeStatus)

@@ -300,13 +300,13 @@ class ElectrumWallet:
 
     async def diagnose(self) -> NodeFacts:
         """See `Diagnosable`."""
+        certificate = await certificate_of(self._url)
+        if certificate is not None and certificate.trouble is not None:
+            return NodeFacts(software="Electrum", certificate=certificate)  # nobody who must not be trusted is asked anything
         asked_at_ms = self._clock.now_ms()
         info = await self._ask("getinfo")
         skew_ms = skew_of(self._date, asked_at_ms, self._clock.now_ms())
-        synced, channels, certificate = await asyncio.gather(
-            self._ask("is_synchronized"), self._ask("list_channels"), certificate_of(self._url)
-        )
-        told = facts_of(info, synced, channels)
+        told = facts_of(info, await self._ask("is_synchronized"), await self._ask("list_channels"))
         return replace(told, skew_ms=skew_ms, certificate=certificate, in_the_clear=is_in_the_clear(self._url))
 
     async def aclose(self) -> None:

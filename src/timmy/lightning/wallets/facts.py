@@ -149,7 +149,7 @@ def is_in_the_clear(url: URL) -> bool:
 
 
 async def certificate_of(url: URL, context: ssl.SSLContext | None = None) -> Certificate | None:
-    """The certificate of whoever answers there. None: not over TLS, or nobody answers in time."""
+    """The certificate of whoever answers there; an empty one when nobody does in time. None: not over TLS."""
     if url.scheme not in ("https", "wss") or not url.host:
         return None
     try:
@@ -159,13 +159,13 @@ async def certificate_of(url: URL, context: ssl.SSLContext | None = None) -> Cer
     except ssl.SSLCertVerificationError as problem:
         return Certificate(None, problem.verify_code == EXPIRED, printable(problem.verify_message, WORDS_CHARS_MAX))
     except (OSError, TimeoutError, ValueError):
-        return None
+        return Certificate(None)
     shown = writer.get_extra_info("peercert") or {}
     writer.close()
     try:
         return Certificate(int(ssl.cert_time_to_seconds(shown["notAfter"])) * SECOND_MS)
     except (KeyError, ValueError):
-        return None
+        return Certificate(None)
 
 
 def added(amounts: Sequence[Msats | None]) -> Msats | None:

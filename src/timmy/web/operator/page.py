@@ -19,7 +19,7 @@ from timmy.web.plain.sheet import sheet
 
 LINKS = (
     ("/admin", "Desk"), ("/admin#days", "Days"), ("/admin#jobs", "Jobs"), ("/admin#refunds", "Refunds"), ("/admin#tasks", "Tasks"),
-    ("/admin#books", "Books"),
+    ("/admin#books", "Books"), ("/api/admin/node-status/html", "Node"),
 )  # fmt: skip
 SPANS = (7, 30, 90)
 TOKEN_CHARS_MAX = 1_000

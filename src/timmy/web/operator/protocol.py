@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from timmy.lightning.diagnosis import Books, Row
 from timmy.money import Msats, NanoUsd
 
 
@@ -191,6 +192,17 @@ class Stray:
     amount: Msats
     at_ms: int
     state: str  # unallocated, owed, allocated
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """How the node behind the wallet is. `books` None: the database did not answer."""
+
+    at_ms: int
+    kind: str
+    network: str | None
+    rows: Sequence[Row]
+    books: Books | None
 
 
 class OperatorsDesk(Protocol):
