@@ -176,6 +176,8 @@ SECRET_SETTINGS = {
     "LNBITS_API_KEY": CANARY,
     "ANTHROPIC_API_KEY": CANARY,
     "OPENAI_API_KEY": CANARY,
+    "DO_API_TOKEN": CANARY,
+    "TAILSCALE_API_KEY": CANARY,
     "ELECTRUM_URL": f"http://user:{CANARY}@127.0.0.1:7777",
     "DATABASE_URL": f"postgresql://timmy:{CANARY}@db.example/timmy",
     "NWC_URI": f"nostr+walletconnect://{'ab' * 32}?relay=wss://r.example/{CANARY}&secret={'cd' * 32}",
@@ -184,7 +186,7 @@ SECRET_SETTINGS = {
 
 @pytest.mark.fault("G01")
 def test_no_secret_shows_in_a_listing_a_repr_or_an_error() -> None:
-    settings = load(**SECRET_SETTINGS)
+    settings = load(**SECRET_SETTINGS, WALLET="nwc")
     shown = repr(settings) + str(settings) + repr(settings.rows()) + repr(settings.stand_ins) + f"{settings.admin_token}"
     assert CANARY not in shown
     assert settings.admin_token is not None
