@@ -1,0 +1,87 @@
+"""`timmy backup` and `timmy restore`: the house in one file, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from timmy.app import archive
+from timmy.app.books import all_checks
+from timmy.cli.books import NoBooks, describe
+from timmy.cli.ledger import show
+from timmy.cli.screen import as_json, say
+from timmy.clock import SystemClock
+from timmy.db import Tx, open_database
+from timmy.ledger import Check
+from timmy.ledger.audit import AccountLine, accounts
+from timmy.lightning import store
+from timmy.lightning.payouts import BREAKER
+from timmy.settings import Settings
+
+PAUSED_BY = "restored from a backup: compare with the wallet first (timmy reconcile)"
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write. It must not exist.")],
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Write the ledger and the house's secrets to one file that only you can read, while servers go on working.
+
+    Settings (.env) are not in it; keep them, with the wallet's key, in another place.
+    """
+    settings = Settings.load()
+    path = settings.sqlite_path
+    if path is not None and not path.exists():
+        raise NoBooks(f"{path} does not exist: there is nothing to back up. Is DATA_DIR or DATABASE_URL what it was for the server?")
+    kept = archive.keep(settings, file, SystemClock().now_ms())
+    if json:
+        as_json({"file": str(file), **document(kept)})
+        return
+    say(f"{file}: {describe(settings)}, {kept.rows} rows, {len(kept.secrets)} secrets, as of {kept.taken_at}.")
+    say("Whoever has this file can be this house: keep it where you keep keys.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that timmy backup wrote.")],
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Put a backup into an empty database and DATA_DIR, and verify its books.
+
+    Payouts are paused in it: it does not know what the wallet has paid since. Compare with timmy reconcile, then timmy refunds resume.
+    """
+    settings = Settings.load()
+    kept = archive.bring_back(settings, file)
+    lines, checks = asyncio.run(pause_and_look(settings))
+    sound = all(check.holds for check in checks)
+    if json:
+        broken = [{"name": check.name, "found": check.found} for check in checks if not check.holds]
+        as_json({"ok": sound, "broken": broken, **document(kept)})
+    else:
+        show(lines, checks)
+        if sound:
+            say(f"\nRestored as of {kept.taken_at}. The books close.", "bold")
+        else:
+            say("\nRestored, but the books do not close. Do not serve from this; try an older backup.", "bold red")
+        say("Payouts are paused, for the wallet may have paid since. timmy reconcile compares; timmy refunds resume starts them again.")
+    raise typer.Exit(0 if sound else 1)
+
+
+async def pause_and_look(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
+    """Brings the tables to this version first: nobody else has ever used them."""
+    db = open_database(settings.database_url)
+    try:
+        await db.write(store.trip, BREAKER, PAUSED_BY, SystemClock().now_ms())
+        return await db.read_slowly(both)
+    finally:
+        await db.aclose()
+
+
+def both(tx: Tx) -> tuple[list[AccountLine], list[Check]]:
+    return accounts(tx), all_checks(tx)
+
+
+def document(kept: archive.Kept) -> dict[str, object]:
+    return {"engine": kept.engine, "version": kept.version, "takenAt": kept.taken_at, "rows": kept.rows, "secrets": list(kept.secrets)}
