@@ -12,7 +12,7 @@ from tests.contract.real_house import House, open_house
 
 TOKEN = "a-token-of-the-operator-that-nobody-guesses"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-JSON_PATHS = tuple(f"/api/admin/{name}" for name in ("summary", "days", "days.csv", "jobs", "refunds", "tasks"))
+JSON_PATHS = tuple(f"/api/admin/{name}" for name in ("summary", "days", "days.csv", "jobs", "refunds", "tasks", "node-status"))
 ACTS = ("sign-out", "stop", "go-on", "tasks/retry", "refunds/retry", "audit")
 
 
