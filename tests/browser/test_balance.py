@@ -68,6 +68,18 @@ def test_a_balance_is_there_again_after_a_reload(visit: Visit) -> None:
     expect(visitor.locator("#purse")).to_have_text("500 sats")
 
 
+def test_a_deposit_that_is_paid_after_all_is_not_lost(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#purse")
+    visitor.button("Put in 500").click()
+    visitor.sees("To fill your balance")
+    invoice = visitor.locator("code.invoice").inner_text()
+    visitor.button("Not now").click()
+    visitor.house.pay_as_a_wallet(invoice)
+    visitor.page.reload()
+    expect(visitor.locator("#purse")).to_have_text("500 sats")
+
+
 def test_a_question_that_costs_too_much_keeps_its_words_and_offers_to_add(visit: Visit) -> None:
     visitor = with_balance(visit)
     refused = {"code": "insufficient_balance", "error": "This balance is too small for the request. Top it up."}

@@ -123,7 +123,7 @@ def test_a_wallet_that_says_no_can_be_asked_again(visit: Visit, house: House) ->
     expect(visitor.button("Pay with browser wallet")).to_be_enabled()
 
 
-@pytest.mark.fault("H10")
+@pytest.mark.fault("H01")
 def test_an_answer_can_do_no_harm(visit: Visit) -> None:
     visitor = visit()
     visitor.buys("<img src=x onerror=alert(1)> <script>alert(2)</script> [a](javascript:alert(3)) [b](https://example.org) ![c](//x/y.png)")
@@ -135,7 +135,7 @@ def test_an_answer_can_do_no_harm(visit: Visit) -> None:
     assert all("noopener" in rel and target == "_blank" for _, rel, target in links)
 
 
-@pytest.mark.fault("H10")
+@pytest.mark.fault("H01", "H03")
 def test_markdown_from_a_model_is_rendered_and_harmless(visit: Visit) -> None:
     told = "\n\n".join(
         (
@@ -169,7 +169,7 @@ def test_markdown_from_a_model_is_rendered_and_harmless(visit: Visit) -> None:
     visitor.is_accessible("rendered Markdown")
 
 
-@pytest.mark.fault("A07")
+@pytest.mark.fault("A08")
 def test_an_order_that_was_not_paid_in_time_is_paid_late_and_taken_back(visit: Visit, house: House) -> None:
     visitor = visit()
     visitor.hire()
@@ -198,6 +198,20 @@ def test_after_a_reload_the_same_job_is_there(visit: Visit) -> None:
     assert visitor.locator("code.invoice").inner_text() == shown
     visitor.pays()
     visitor.sees_title("Timmy's price")
+
+
+def test_what_is_owed_back_is_still_there_after_a_reload(visit: Visit) -> None:
+    visitor = visit()
+    visitor.buys()
+    visitor.sees("are yours to take back")
+    visitor.page.reload()
+    visitor.sees_title("Done")
+    visitor.sees("are yours to take back")
+    visitor.locator("#test-refund").click()
+    visitor.sees("went back to you")
+    visitor.page.reload()
+    visitor.page.wait_for_selector(READY)
+    expect(visitor.locator("#panel")).to_be_hidden()
 
 
 def test_an_invoice_for_another_amount_is_not_to_be_paid(visit: Visit) -> None:

@@ -28,8 +28,10 @@ export class Remembered {
 
 /** The job that is under way in this tab: found again after a reload. */
 export const currentJob = new Remembered("timmy.job", "sessionStorage");
-/** Jobs whose invoice has expired: a payment that still arrives is owed back, so they are looked after. */
+/** Jobs that something may still come back from: what was not taken yet, or a payment that arrives late. */
 export const lateJobs = new Remembered("timmy.late");
+/** Sessions that were put away while sats of theirs were owed, or could still arrive. */
+export const lateSessions = new Remembered("timmy.lateSessions");
 /** The session of this browser. Its id opens it: it is the visitor's money. */
 export const currentSession = new Remembered("timmy.session");
 export const nostrToken = new Remembered("timmy.nostr", "sessionStorage");

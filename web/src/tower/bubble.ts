@@ -7,7 +7,7 @@ const SHOWN_MS_MIN = 3_000;
 const SHOWN_MS_MAX = 15_000;
 const SHOWN_MS_PER_CHAR = 60;
 const MARGIN_PX = 16;
-const TOP_PX = 120;
+const TOP_PX = 64;
 
 export interface Point {
   x: number;

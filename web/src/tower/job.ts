@@ -48,6 +48,8 @@ export class JobFlow {
       const refundTo = refundAddress.get();
       ask<JobCreated>("api/jobs", { body: { request, ...(refundTo ? { refundTo } : {}) }, headers: key })
         .then((made) => {
+          const before = currentJob.get();
+          if (before !== null) isLate(before); // it goes on without being watched, and may owe something in the end
           currentJob.set(made.jobId);
           around.taken();
           flow.watch(made.jobId);
@@ -128,7 +130,7 @@ export class JobFlow {
   }
 
   private ended(job: Job): void {
-    if (job.state === "expired") isLate(job.jobId);
+    if (job.state === "expired" || job.refund.owedSats > 0) isLate(job.jobId);
     currentJob.set(null);
     if (job.state !== "expired" && job.refund.owedSats === 0) this.following?.stop(); // nothing can change any more
   }

@@ -10,7 +10,7 @@ import { Bubble } from "./bubble";
 import { facts, learnFacts } from "./facts";
 import type { Identity } from "./identity";
 import { Journal } from "./journal";
-import { lookForLate } from "./late";
+import { lookForLate, takeUpSession } from "./late";
 import { NAMES, unmet, type JobNews, type PaymentNews, type Recent, type ServerMessage, type WorldState } from "./messages";
 import { Panel } from "./panel";
 import { PoolGauge } from "./pool";
@@ -212,12 +212,12 @@ need("#who").addEventListener("click", () => void getIdentity().then((me) => me.
 
 async function start(): Promise<void> {
   await learnFacts();
-  if (currentSession.get() !== null) await getPurse();
+  if (currentSession.get() !== null || (await takeUpSession())) await getPurse();
   if (nostrToken.get() !== null) await getIdentity();
   const known = currentJob.get();
   if (known !== null) await resume(known);
   void lookForLate((job) => {
-    note(`A payment of yours arrived late. ${sats(job.refund.owedSats)} are yours to take back.`);
+    note(`${sats(job.refund.owedSats)} of an earlier job are yours to take back.`);
     if (!panel.isOpen) void resume(job.jobId);
   });
   root.dataset.ready = "yes";

@@ -7,6 +7,7 @@ import { follow, type Following } from "../page/follow";
 import { currentSession } from "../page/memory";
 import { exact, sats } from "../page/money";
 import { facts } from "./facts";
+import { isPutAway } from "./late";
 import type { Panel } from "./panel";
 import { paySheet, type Sheet } from "./pay";
 import { payoutForm, refundState } from "./refund";
@@ -88,6 +89,12 @@ export class Purse {
     });
   }
 
+  /** For another one. What is owed to it, or still arrives, is found again by its id. */
+  private putAway(): void {
+    isPutAway(this.id);
+    this.forget();
+  }
+
   private forget(): void {
     this.following?.stop();
     currentSession.set(null);
@@ -167,7 +174,7 @@ export class Purse {
     if (session === null) return this.beginning();
     switch (session.state) {
       case "awaiting_payment":
-        return [this.pay(session.invoice, "To fill your balance"), button("Not now", () => this.forget(), quiet)];
+        return [this.pay(session.invoice, "To fill your balance"), button("Not now", () => this.putAway(), quiet)];
       case "active":
       case "paused":
         return this.isClosing ? this.closing(session) : this.standing(session);
@@ -248,7 +255,7 @@ export class Purse {
       h("p", {}, session.closedAt ? "This balance is closed." : "Nobody paid in time, or it was not used for long, so it has ended."),
       refundState(session.refund),
       left > 0 && this.macaroon ? this.payout(left) : null,
-      button("New balance", () => this.forget()),
+      button("New balance", () => this.putAway()),
     ];
   }
 

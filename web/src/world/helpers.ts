@@ -10,7 +10,8 @@ export type HelperId = Exclude<AgentId, "timmy">;
 export interface Helper {
   group: Group;
   state: AgentState;
-  move(seconds: number): void;
+  /** `seconds` of the scene, and of the clock that hops go by. */
+  move(seconds: number, now: number): void;
   /** A little jump: something of theirs has happened. */
   hop(seconds: number): void;
 }
@@ -235,10 +236,10 @@ export function makeHelper(id: HelperId): Helper {
     group,
     state: "idle",
     hop: (seconds) => (hoppedAt = seconds),
-    move(seconds) {
+    move(seconds, now) {
       const isBusy = helper.state !== "idle";
       const s = seconds + phase;
-      const hop = Math.max(0, 1 - (seconds - hoppedAt) / HOP_SECONDS);
+      const hop = Math.max(0, 1 - (now - hoppedAt) / HOP_SECONDS);
       const lift = (made.floats ? 0.22 + Math.sin(s * 1.4) * 0.07 : 0) + Math.sin(hop * Math.PI) * 0.35;
       body.position.set(0, lift, 0);
       body.scale.set(1, 1 + Math.sin(s * (isBusy ? 6 : 1.7)) * (isBusy ? 0.02 : 0.008), 1);

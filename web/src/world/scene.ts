@@ -22,6 +22,8 @@ export interface Scene {
   spoke(agentId: string): void;
   over(agentId: string): Point;
   makeRoom(widthPx: number): void;
+  /** Of a still scene: go on by so many seconds, and draw that. */
+  step(seconds: number): void;
   stats(): Record<string, number>;
   frames: number[];
   dispose(): void;
@@ -96,6 +98,7 @@ class Workshop implements Scene {
   private isRunning = false;
   private isGone = false;
   private isAsked = false;
+  private stepped = STILL_SECONDS;
   private roomPx = 0;
   private timmyState: AgentState = "idle";
 
@@ -232,11 +235,11 @@ class Workshop implements Scene {
   private draw(step: number): void {
     if (this.isGone) return;
     const { wishes, effects } = this;
-    const t = wishes.still ? STILL_SECONDS : this.seconds;
-    const ease = wishes.still || wishes.reduced ? 1 : Math.min(1, step * 3);
+    const t = wishes.still ? this.stepped : this.seconds;
+    const ease = (wishes.still && !step) || wishes.reduced ? 1 : Math.min(1, step * 3);
     const isBusy = this.timmyState !== "idle" || [...this.helpers.values()].some((helper) => helper.state !== "idle");
     this.busy += ((isBusy ? 1 : 0) - this.busy) * ease;
-    this.shownLevel += (this.level - this.shownLevel) * (wishes.still ? 1 : ease);
+    this.shownLevel += (this.level - this.shownLevel) * ease;
     this.look += (this.lookAt - this.look) * ease;
     this.pulse = Math.max(0, this.pulse - step * 0.8);
     const flicker = 1 + Math.sin(t * 11) * 0.05 + Math.sin(t * 7.3) * 0.05 + Math.sin(t * 23) * 0.02;
@@ -250,11 +253,11 @@ class Workshop implements Scene {
     this.crystal.move(t, this.shownLevel, this.pulse, this.busy);
     this.sky.move(t);
     for (const [id, helper] of this.helpers) {
-      helper.move(t);
+      helper.move(t, this.seconds);
       if (step && id === "beta" && helper.state !== "idle" && Math.sin((t + 98) * 5.2) > 0.97) effects.sparksFly([helper.group.position.x, 0.85, helper.group.position.z + 0.75], 0xffb45a, 5, 1.1, 1.3, 0.5);
     }
     if (step && Math.random() < step * 5) effects.sparksFly([HEARTH[0] + 0.4 + Math.random() * 0.3, 0.4, HEARTH[2] + 0.3], 0xff7a2a, 1, 0.16, 1.5, 1.3, true);
-    effects.move(t, step);
+    effects.move(wishes.still ? this.seconds : t, step);
     this.renderer.render(this.world, this.camera);
     wishes.onMove();
   }
@@ -298,9 +301,14 @@ class Workshop implements Scene {
     this.touch();
   }
 
+  /** Whether time stands: then nothing may begin that would never end. */
+  private get stands(): boolean {
+    return this.wishes.reduced || (this.wishes.still && this.seconds === 0);
+  }
+
   private begins(id: HelperId): void {
     const at = this.helpers.get(id)?.group.position;
-    if (at && this.isRunning) this.effects.thread([BALL.at[0], BALL.at[1], BALL.at[2]], [at.x, 1.2, at.z + 0.3], IDENTITY[id]);
+    if (at && !this.stands) this.effects.thread([BALL.at[0], BALL.at[1], BALL.at[2]], [at.x, 1.2, at.z + 0.3], IDENTITY[id]);
   }
 
   pool(level: number): void {
@@ -309,6 +317,7 @@ class Workshop implements Scene {
   }
 
   payment(way: "in" | "out", amountSats: number): void {
+    if (this.stands) return;
     const till = this.helpers.get("delta")?.group.position ?? new Vector3();
     const chest: [number, number, number] = [till.x - 0.4, 1, till.z + 0.6];
     const count = Math.max(2, Math.min(14, Math.ceil(Math.log2(amountSats + 1) * 1.4)));
@@ -326,6 +335,7 @@ class Workshop implements Scene {
   }
 
   job(state: JobNews["state"]): void {
+    if (this.stands) return;
     const of = (id: HelperId): Vector3 => this.helpers.get(id)?.group.position ?? new Vector3();
     const burst = (id: HelperId, colour: number, count: number): void => {
       this.effects.sparksFly([of(id).x, 1.7, of(id).z + 0.3], colour, count, 1.9, 2);
@@ -338,6 +348,7 @@ class Workshop implements Scene {
   }
 
   spoke(agentId: string): void {
+    if (this.stands) return;
     if (agentId === "timmy") this.pulse = Math.max(this.pulse, 0.5);
     else if (this.helpers.has(agentId as HelperId)) this.helpers.get(agentId as HelperId)?.hop(this.seconds);
     else {
@@ -358,6 +369,12 @@ class Workshop implements Scene {
   makeRoom(widthPx: number): void {
     this.roomPx = widthPx;
     this.resize();
+  }
+
+  step(seconds: number): void {
+    this.seconds += seconds;
+    this.stepped = STILL_SECONDS + this.seconds;
+    this.draw(seconds);
   }
 
   stats(): Record<string, number> {
