@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -141,6 +142,15 @@ def built(*endings: str) -> list[Path]:
 
 def test_the_committed_pages_were_made_from_the_sources_beside_them() -> None:
     assert building.is_fresh(building.sources(ROOT)), "`./run web` builds them; commit what it changes"
+
+
+def test_the_committed_pages_are_whole() -> None:
+    """A build gives its files new names, and what is new has to be added to the commit."""
+    manifest = json.loads((building.BUILT / "manifest.json").read_text("utf-8"))
+    named = {name for chunk in manifest.values() for name in (chunk["file"], *chunk.get("css", ()))}
+    assert {name for name in named if not (building.BUILT / name).is_file()} == set()
+    known = subprocess.run(["git", "ls-files", "--others", "."], cwd=building.BUILT, capture_output=True, text=True, check=False).stdout
+    assert known.split() == [], "`git add` them"
 
 
 def test_no_page_names_another_host_or_a_place_of_its_own() -> None:
