@@ -15,6 +15,7 @@ from tests.contract.real_parts import dead_port, electrum_network
 from timmy.clock import SystemClock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.electrum import ElectrumWallet
+from timmy.lightning.wallets.facts import Channels, Diagnosable
 from timmy.lightning.wallets.protocol import (
     Failed,
     InFlight,
@@ -136,6 +137,24 @@ class TestElectrum(WalletContract):
 
 
 # What only real nodes do --------------------------------------------------------------------------------
+
+
+async def test_a_real_node_tells_of_its_chain_and_of_both_sides_of_its_channel(harness: ElectrumHarness) -> None:
+    assert isinstance(harness.wallet, Diagnosable)
+    await harness.channel_is_open()
+    found = await harness.wallet.diagnose()
+    height = await asyncio.to_thread(harness.network.chain, "getblockcount")
+    assert (found.software, found.connected, found.height, found.chain_height, found.nonsense) == ("Electrum", True, height, height, ())
+    assert found.version is not None
+    assert found.version.startswith("4.")
+    assert found.channels == Channels(1, 0, 0)
+    balance = await harness.wallet.balance()
+    assert found.spendable is not None
+    assert found.receivable is not None
+    assert Msats(0).value < found.spendable.value < balance.value  # without the reserve
+    assert found.receivable.value > Sats(5_000_000).msats.value
+    assert found.skew_ms is not None
+    assert abs(found.skew_ms) < 30_000
 
 
 async def test_an_invoice_paid_before_the_node_was_killed_is_still_settled(harness: ElectrumHarness) -> None:

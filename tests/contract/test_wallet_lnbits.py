@@ -14,6 +14,7 @@ from tests.contract.real_parts import LnbitsWorld, dead_port, lnbits_world
 
 from timmy.clock import SystemClock
 from timmy.lightning import bolt11
+from timmy.lightning.wallets.facts import Diagnosable
 from timmy.lightning.wallets.lnbits import LnbitsWallet
 from timmy.lightning.wallets.protocol import Failed, Network, NeverSent, Settled, Succeeded, Unpaid, Wallet, WalletDown
 from timmy.money import Msats, Sats
@@ -132,6 +133,14 @@ async def test_an_invoice_of_our_own_has_two_sides_and_each_look_up_sees_its_own
     assert hashlib.sha256(bytes.fromhex(outcome.preimage)).hexdigest() == new.payment_hash
     assert await harness.wallet.lookup_invoice(new.payment_hash) == Settled(ASKED)
     assert await harness.wallet.lookup_payment(new.payment_hash) == outcome
+
+
+async def test_a_real_lnbits_tells_its_time_and_keeps_the_rest_to_itself(harness: LnbitsHarness) -> None:
+    assert isinstance(harness.wallet, Diagnosable)
+    found = await harness.wallet.diagnose()
+    assert (found.software, found.version, found.channels, found.nonsense) == ("LNbits", None, None, ())
+    assert found.skew_ms is not None
+    assert abs(found.skew_ms) < 30_000
 
 
 async def test_a_key_that_lnbits_does_not_know_answers_no_question(harness: LnbitsHarness) -> None:

@@ -12,6 +12,7 @@ from timmy.db import Database
 from timmy.ids import system_random
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
+from timmy.lightning.wallets.facts import Diagnosable, NodeFacts
 from timmy.lightning.wallets.nwc import NwcWallet
 from timmy.lightning.wallets.protocol import Network, NeverSent, Settled, Succeeded, Unknown, Wallet, WalletDown
 from timmy.money import Msats
@@ -104,6 +105,11 @@ async def test_it_learns_its_network_and_what_it_may_do(harness: NwcHarness) -> 
     assert harness.wallet.network is Network.REGTEST
     with pytest.raises(WalletDown, match="does not allow pay_keysend"):
         await NwcWallet.connect(harness.service.uri, SystemClock(), needs=("pay_invoice", "pay_keysend"))
+
+
+async def test_it_tells_what_its_protocol_can_tell_of_the_node(harness: NwcHarness) -> None:
+    assert isinstance(harness.wallet, Diagnosable)
+    assert await harness.wallet.diagnose() == NodeFacts(software="Nostr Wallet Connect", alias="a wallet", height=1)
 
 
 async def test_the_preimage_of_what_was_received_is_told(harness: NwcHarness) -> None:
