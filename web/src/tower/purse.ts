@@ -240,10 +240,10 @@ export class Purse {
       button: `Send me the ${sats(amountSats)}`,
       send: async (place) => {
         const headers = { ...fresh(), Authorization: `Bearer ${this.macaroon}` };
-        const closed = await ask<Session>(`api/sessions/${this.id}/close`, { body: place, headers });
+        await ask<Session>(`api/sessions/${this.id}/close`, { body: place, headers });
         this.isClosing = false;
         this.note(`Your balance is closed; ${sats(amountSats)} go back to you.`);
-        this.changed(closed);
+        await this.following?.look(); // not what was answered: the stream may have told meanwhile that the sats have arrived
       },
     });
   }
