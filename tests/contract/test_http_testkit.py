@@ -15,9 +15,11 @@ from tests.contract.http_desk import WORK_PRICE, World, opened
 
 from timmy.jobs.model import JobView
 from timmy.jobs.protocol import Destination, Key
+from timmy.lightning.diagnosis import Row, Word
 from timmy.money import Sats
 from timmy.settings import Secret, Settings
 from timmy.web import testkit, views
+from timmy.web.operator.protocol import NodeStatus
 
 KIT_SECONDS = 600
 
@@ -61,6 +63,7 @@ async def test_a_server_that_keeps_the_contract_passes() -> None:
 
 async def test_what_cannot_be_tested_is_skipped_with_its_reason() -> None:
     world = World.build(Settings(admin_token=Secret("a-token-of-the-operator")), dev=False)
+    world.house.node_status = seen
     async with opened(world) as here:
         code, said = await run_kit(here.url)
         assert (code, counts(said)[1]) == (0, 0), said
@@ -69,7 +72,12 @@ async def test_what_cannot_be_tested_is_skipped_with_its_reason() -> None:
         code, said = await run_kit(here.url, {"ADMIN_TOKEN": "a-token-of-the-operator", "PAY": "0"})
         assert (code, counts(said)[1]) == (0, 0), said
         assert "PASS metrics for Prometheus" in said
+        assert "PASS how the node is: each check says how, and what to do" in said
         assert "SKIP refunds (PAY=0)" in said
+
+
+async def seen() -> NodeStatus:
+    return NodeStatus(0, "builtin", "regtest", (Row("wallet", Word.OK, "it answers"),), None)
 
 
 async def test_a_server_that_breaks_the_contract_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,27 @@ test_server() {
     want_like 'the status' '^40[14]$' "$STATUS"
     end
 
+    begin "how the node is, is the operator's to know"
+    for path in /api/admin/node-status /api/admin/node-status/html; do
+        http GET "$path"
+        want_like 'the status' '^40[14]$' "$STATUS"
+    done
+    end
+
+    if [ -n "${ADMIN_TOKEN:-}" ]; then
+        http GET /api/admin/node-status -H "Authorization: Bearer $ADMIN_TOKEN"
+        if [ "$STATUS" = 404 ]; then
+            skip 'how the node is' 'this server does not look'
+        else
+            begin 'how the node is: each check says how, and what to do'
+            want_status 200
+            want_field_like .status '^(ok|warn|fail)$'
+            want_field_like '.checks[0].name' '^wallet$'
+            want_field_like '.checks[0].status' '^(ok|warn|fail|unknown)$'
+            end
+        fi
+    fi
+
     if [ -n "${ADMIN_TOKEN:-}" ]; then
         http GET /metrics -H "Authorization: Bearer $ADMIN_TOKEN"
     else
