@@ -15,8 +15,8 @@ from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 
 CALLS_MAX = 60
-TRIANGLES_MAX = 42_000
-PROGRAMS_MAX = 12
+TRIANGLES_MAX = 40_000
+PROGRAMS_MAX = 10
 SCRIPT_MS_PER_FRAME_MAX = 4.0
 SMALL = {"width": 480, "height": 320}
 READY = "html[data-world=ready][data-ready][data-line=open]"

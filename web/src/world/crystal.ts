@@ -1,6 +1,7 @@
 /** The crystal ball: how full it is, is how much the pool holds; it pulses when sats come in and swirls when Timmy works. */
 
-import { Mesh, ShaderMaterial, SphereGeometry } from "three";
+import { Mesh, ShaderMaterial } from "three";
+import { ball } from "./sculpture";
 
 const VERTEX = /* glsl */ `
 varying vec3 vAt; varying vec3 vNormal; varying vec3 vView;
@@ -50,7 +51,7 @@ export interface Crystal {
 
 export function makeCrystal(radius: number): Crystal {
   const uniforms = { uTime: { value: 0 }, uLevel: { value: 0 }, uPulse: { value: 0 }, uBusy: { value: 0 } };
-  const mesh = new Mesh(new SphereGeometry(1, 28, 20), new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, toneMapped: false, fog: false }));
+  const mesh = new Mesh(ball(1, 28), new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, toneMapped: false, fog: false }));
   mesh.scale.setScalar(radius);
   return {
     mesh,

@@ -1,9 +1,9 @@
 /** The four helpers: an owl that reads, a golem that works, a spirit that answers the door, a toad that minds the till. */
 
-import { BoxGeometry, type BufferGeometry, CanvasTexture, ConeGeometry, CylinderGeometry, Group, LatheGeometry, type Mesh, MeshBasicMaterial, SRGBColorSpace, Sprite, SpriteMaterial, TorusGeometry, Vector2, Color } from "three";
+import { BoxGeometry, type BufferGeometry, CanvasTexture, CylinderGeometry, Group, type Mesh, MeshBasicMaterial, SRGBColorSpace, Sprite, SpriteMaterial, Color } from "three";
 import type { AgentId, AgentState } from "../tower/messages";
 import { chance, clay, DARK_WOOD, GOLD, IDENTITY, LEATHER, mesh, WOOD } from "./palette";
-import { ball, Sculpture, taper } from "./sculpture";
+import { ball, Sculpture, taper, hoop, lathe } from "./sculpture";
 
 export type HelperId = Exclude<AgentId, "timmy">;
 
@@ -56,20 +56,20 @@ function owl(): Made {
   books(body, chance(8));
   body.add(ball(0.44, 20), c, { at: [0, 0.98, 0], size: [1, 1.12, 0.95], shade: 0.35 });
   body.add(ball(0.34, 16), 0xffe1a0, { at: [0, 0.92, 0.17], size: [0.9, 1.05, 0.85], shade: 0.2 });
-  for (let row = 0; row < 3; row++) for (let n = -1; n <= 1; n++) body.add(new ConeGeometry(0.045, 0.09, 5), 0xd98c1c, { at: [n * 0.14 + (row % 2 ? 0.07 : 0), 0.78 + row * 0.12, 0.45 - Math.abs(n) * 0.04], turn: [2.9, 0, 0] });
+  for (let row = 0; row < 3; row++) for (let n = -1; n <= 1; n++) body.add(new CylinderGeometry(0, 0.045, 0.09, 5), 0xd98c1c, { at: [n * 0.14 + (row % 2 ? 0.07 : 0), 0.78 + row * 0.12, 0.45 - Math.abs(n) * 0.04], turn: [2.9, 0, 0] });
   for (const side of [-1, 1]) {
     body.add(taper([[side * 0.4, 1.12, 0], [side * 0.54, 0.9, 0.06], [side * 0.42, 0.62, 0.14]], [0.12, 0.16, 0.02], 8), 0xcf860f);
-    body.add(new ConeGeometry(0.11, 0.32, 6), 0xcf860f, { at: [side * 0.26, 1.62, 0.02], turn: [0, 0, side * -0.42] });
-    body.add(new TorusGeometry(0.185, 0.028, 6, 20), GOLD, { at: [side * 0.185, 1.32, 0.335] });
+    body.add(new CylinderGeometry(0, 0.11, 0.32, 6), 0xcf860f, { at: [side * 0.26, 1.62, 0.02], turn: [0, 0, side * -0.42] });
+    body.add(hoop(0.185, 0.028, 6, 20), GOLD, { at: [side * 0.185, 1.32, 0.335] });
   }
   body.add(ball(0.4, 18), c, { at: [0, 1.32, 0], size: [1.08, 0.88, 0.95] });
   eyes(body, [0, 1.32, 0.31], 0.185, 0.155);
-  body.add(new ConeGeometry(0.07, 0.16, 5), 0x7a3d10, { at: [0, 1.2, 0.43], turn: [2.6, 0, 0] });
+  body.add(new CylinderGeometry(0, 0.07, 0.16, 5), 0x7a3d10, { at: [0, 1.2, 0.43], turn: [2.6, 0, 0] });
   body.add(new BoxGeometry(0.72, 0.03, 0.44), 0xf2e3bd, { at: [-0.12, 0.72, 0.72], turn: [0, 0.08, 0] });
   for (let n = 0; n < 5; n++) body.add(new BoxGeometry(0.5 - (n % 3) * 0.1, 0.01, 0.025), 0x6b4a22, { at: [-0.14, 0.74, 0.58 + n * 0.07], turn: [0, 0.08, 0] });
   body.add(taper([[-0.5, 0.75, 0.5], [-0.5, 0.75, 0.94]], [0.05, 0.05], 8, 2), 0xe8d3a0);
   const lens = new Sculpture();
-  lens.add(new TorusGeometry(0.17, 0.028, 8, 22), GOLD).add(taper([[0, -0.17, 0], [0, -0.46, 0]], [0.028, 0.04], 7, 2), DARK_WOOD).add(new CylinderGeometry(0.155, 0.155, 0.015, 20), 0xbfe3ff, { turn: [Math.PI / 2, 0, 0] });
+  lens.add(hoop(0.17, 0.028, 8, 22), GOLD).add(taper([[0, -0.17, 0], [0, -0.46, 0]], [0.028, 0.04], 7, 2), DARK_WOOD).add(new CylinderGeometry(0.155, 0.155, 0.015, 20), 0xbfe3ff, { turn: [Math.PI / 2, 0, 0] });
   return {
     body: body.done(), part: lens.done(), partAt: [0.44, 1.0, 0.62], tall: 1.75,
     rest: (part) => part.rotation.set(-0.9, 0, 0.5),
@@ -90,7 +90,7 @@ function golem(): Made {
   }
   body.add(new BoxGeometry(0.88, 0.78, 0.6), c, { at: [0, 0.74, -0.05], shade: 0.3, ...stone });
   body.add(new BoxGeometry(0.52, 0.44, 0.05), 0x9fe2ff, { at: [0, 0.82, 0.27], ...stone });
-  body.add(new TorusGeometry(0.13, 0.045, 6, 8), GOLD, { at: [0, 0.82, 0.31], flat: true });
+  body.add(hoop(0.13, 0.045, 6, 8), GOLD, { at: [0, 0.82, 0.31], flat: true });
   body.add(new BoxGeometry(0.56, 0.42, 0.46), c, { at: [0, 1.36, 0], ...stone });
   body.add(new BoxGeometry(0.62, 0.1, 0.52), 0x2f8fc0, { at: [0, 1.56, 0], ...stone });
   eyes(body, [0, 1.38, 0.22], 0.14, 0.1);
@@ -100,7 +100,7 @@ function golem(): Made {
   // The anvil, on a block.
   body.add(new CylinderGeometry(0.3, 0.36, 0.42, 9), WOOD[1] ?? 0, { at: [0.02, 0.21, 0.78], shade: 0.4 });
   body.add(new BoxGeometry(0.24, 0.14, 0.24), 0x4b4f58, { at: [0.02, 0.48, 0.78] }).add(new BoxGeometry(0.58, 0.15, 0.3), 0x646a75, { at: [0.02, 0.62, 0.78] });
-  body.add(new ConeGeometry(0.12, 0.3, 8), 0x646a75, { at: [-0.4, 0.63, 0.78], turn: [0, 0, Math.PI / 2] });
+  body.add(new CylinderGeometry(0, 0.12, 0.3, 8), 0x646a75, { at: [-0.4, 0.63, 0.78], turn: [0, 0, Math.PI / 2] });
   body.add(new BoxGeometry(0.3, 0.05, 0.12), 0xff8a3c, { at: [0.04, 0.72, 0.78] });
   const hammer = new Sculpture(chance(2));
   hammer.add(taper([[0, 0, -0.1], [0.06, -0.12, 0.24], [-0.02, 0, 0.5]], [0.14, 0.12, 0.14], 7), c, stone);
@@ -119,7 +119,7 @@ function golem(): Made {
 function spirit(): Made {
   const c = IDENTITY.gamma;
   const body = new Sculpture(chance(41));
-  body.add(new LatheGeometry([[0.02, 0.1], [0.2, 0.14], [0.33, 0.3], [0.36, 0.6], [0.32, 0.95], [0.33, 1.25], [0.26, 1.5], [0.12, 1.62], [0.0, 1.64]].map(([x = 0, y = 0]) => new Vector2(x, y)), 20), c, { shade: 0.45 });
+  body.add(lathe([[0.02, 0.1], [0.2, 0.14], [0.33, 0.3], [0.36, 0.6], [0.32, 0.95], [0.33, 1.25], [0.26, 1.5], [0.12, 1.62], [0.0, 1.64]], 20), c, { shade: 0.45 });
   for (let n = 0; n < 6; n++) {
     const angle = (n / 6) * Math.PI * 2;
     body.add(taper([[Math.sin(angle) * 0.24, 0.34, Math.cos(angle) * 0.24], [Math.sin(angle + 0.3) * 0.27, 0.14, Math.cos(angle + 0.3) * 0.27], [Math.sin(angle + 0.9) * 0.2, -0.06 - (n % 2) * 0.07, Math.cos(angle + 0.9) * 0.2]], [0.11, 0.09, 0.01], 7), 0x8b6ee0);
@@ -133,7 +133,7 @@ function spirit(): Made {
   body.add(taper([[-0.3, 0.98, 0.05], [-0.46, 0.8, 0.2], [-0.3, 0.84, 0.38]], [0.08, 0.075, 0.06], 7), c);
   // A door bell on a post, and letters.
   body.add(taper([[0.58, 0, 0.5], [0.58, 1.05, 0.5], [0.5, 1.22, 0.5], [0.36, 1.2, 0.5]], [0.04, 0.035, 0.03, 0.025], 7), DARK_WOOD);
-  body.add(new LatheGeometry([[0.0, 0.2], [0.06, 0.2], [0.09, 0.1], [0.15, 0]].map(([x = 0, y = 0]) => new Vector2(x, y)), 14), GOLD, { at: [0.36, 0.96, 0.5] });
+  body.add(lathe([[0.0, 0.2], [0.06, 0.2], [0.09, 0.1], [0.15, 0]], 14), GOLD, { at: [0.36, 0.96, 0.5] });
   for (let n = 0; n < 3; n++) body.add(new BoxGeometry(0.28, 0.02, 0.2), n % 2 ? 0xf6ecd2 : 0xe6d4a8, { at: [-0.48 + n * 0.05, 0.02 + n * 0.025, 0.62], turn: [0, n * 0.7, 0] });
   const horn = new Sculpture();
   horn.add(taper([[0, 0, 0], [0.02, -0.02, 0.3], [0.02, 0.02, 0.52], [0.02, 0.04, 0.6]], [0.03, 0.045, 0.1, 0.19], 14), GOLD).add(taper([[-0.1, -0.16, -0.08], [0.06, -0.12, 0.1], [0.02, -0.03, 0.22]], [0.08, 0.075, 0.06], 7), c);
@@ -151,8 +151,8 @@ function toad(): Made {
   const c = IDENTITY.delta;
   const body = new Sculpture(chance(51));
   desk(body, 1.4);
-  body.add(new CylinderGeometry(0.42, 0.48, 0.42, 14), 0x5a3a68, { at: [0, 0.21, 0], shade: 0.35 }).add(new TorusGeometry(0.44, 0.04, 4, 18), GOLD, { at: [0, 0.4, 0], turn: [Math.PI / 2, 0, 0] });
-  body.add(new LatheGeometry([[0.0, 0], [0.46, 0.03], [0.56, 0.25], [0.5, 0.52], [0.42, 0.66], [0.46, 0.84], [0.36, 1.0], [0.0, 1.06]].map(([x = 0, y = 0]) => new Vector2(x, y)), 20), c, { at: [0, 0.42, 0], shade: 0.3 });
+  body.add(new CylinderGeometry(0.42, 0.48, 0.42, 14), 0x5a3a68, { at: [0, 0.21, 0], shade: 0.35 }).add(hoop(0.44, 0.04, 4, 18), GOLD, { at: [0, 0.4, 0], turn: [Math.PI / 2, 0, 0] });
+  body.add(lathe([[0.0, 0], [0.46, 0.03], [0.56, 0.25], [0.5, 0.52], [0.42, 0.66], [0.46, 0.84], [0.36, 1.0], [0.0, 1.06]], 20), c, { at: [0, 0.42, 0], shade: 0.3 });
   body.add(ball(0.4, 16), 0xd9f7c2, { at: [0, 0.72, 0.22], size: [0.95, 0.8, 0.8] });
   body.add(taper([[-0.34, 1.14, 0.34], [-0.12, 1.08, 0.46], [0.12, 1.08, 0.46], [0.34, 1.14, 0.34]], [0.012, 0.03, 0.03, 0.012], 6), 0x2f6b3a);
   for (const side of [-1, 1]) {
@@ -168,7 +168,7 @@ function toad(): Made {
   body.add(new CylinderGeometry(0.18, 0.18, 0.5, 12, 1, false, 0, Math.PI), WOOD[2] ?? 0, { at: [-0.34, 1.02, 0.55], turn: [0.5, 0, Math.PI / 2] });
   for (let n = 0; n < 12; n++) body.add(new CylinderGeometry(0.065, 0.065, 0.025, 8), 0xffc93c, { at: [-0.5 + (n % 4) * 0.11, 0.965 + (n % 3) * 0.02, 0.66 + Math.floor(n / 4) * 0.08], turn: [(n % 3) * 0.4, n, (n % 2) * 0.5] });
   for (let stack = 0; stack < 3; stack++) for (let n = 0; n < 3 + stack; n++) body.add(new CylinderGeometry(0.075, 0.075, 0.032, 9), n % 2 ? 0xffc93c : 0xe0a020, { at: [0.14 + stack * 0.18, 0.73 + n * 0.034, 0.84 - (stack % 2) * 0.16] });
-  const coin = new Sculpture().add(new CylinderGeometry(0.13, 0.13, 0.035, 20), 0xffc93c, { turn: [Math.PI / 2, 0, 0] }).add(new TorusGeometry(0.125, 0.018, 6, 20), 0xfff0b0).add(new BoxGeometry(0.04, 0.12, 0.01), 0xb87a1a, { at: [0, 0, 0.022] });
+  const coin = new Sculpture().add(new CylinderGeometry(0.13, 0.13, 0.035, 20), 0xffc93c, { turn: [Math.PI / 2, 0, 0] }).add(hoop(0.125, 0.018, 6, 20), 0xfff0b0).add(new BoxGeometry(0.04, 0.12, 0.01), 0xb87a1a, { at: [0, 0, 0.022] });
   return {
     body: body.done(), part: coin.done(), partAt: [0.3, 1.02, 0.66], tall: 1.95,
     rest: (part, s) => {
@@ -221,7 +221,7 @@ export function makeHelper(id: HelperId): Helper {
   const body = mesh(made.body, paint);
   const part = mesh(made.part, paint);
   part.position.set(...made.partAt);
-  const ring = mesh(new Sculpture().add(new TorusGeometry(0.86, 0.03, 4, 36), IDENTITY[id]).done(), new MeshBasicMaterial({ vertexColors: true, toneMapped: false, fog: false }));
+  const ring = mesh(new Sculpture().add(hoop(0.86, 0.03, 4, 36), IDENTITY[id]).done(), new MeshBasicMaterial({ vertexColors: true, toneMapped: false, fog: false }));
   ring.position.y = 0.03;
   ring.rotation.x = Math.PI / 2;
   const name = tag(id);

@@ -1,8 +1,8 @@
 /** The room itself: walls of stone, a floor of planks, shelves, a hearth, a window. Two draw calls. */
 
-import { BoxGeometry, type BufferGeometry, ConeGeometry, CylinderGeometry, LatheGeometry, SphereGeometry, TorusGeometry, Vector2 } from "three";
+import { BoxGeometry, type BufferGeometry, CylinderGeometry } from "three";
 import { chance, DARK_WOOD, GOLD, LEATHER, STONE, WOOD } from "./palette";
-import { ball, band, block, plate, Sculpture, sheet, star, taper } from "./sculpture";
+import { ball, band, block, plate, Sculpture, sheet, star, taper, hoop, lathe } from "./sculpture";
 import { arch } from "./sky";
 
 export const WINDOW = { wide: 2.7, tall: 4.1, at: [0, 1.75, -6.55] as [number, number, number] };
@@ -64,7 +64,7 @@ function floor(to: Sculpture, random: () => number): void {
     }
   }
   const bands: [number, number, number][] = [[0, 2.35, 0x3a2a6e], [2.35, 2.5, GOLD], [2.5, 3.0, 0x6e2430], [3.0, 3.1, GOLD], [3.1, 3.3, 0x31205a]];
-  for (const [inner, outer, paint] of bands) to.add(inner ? new LatheGeometry([new Vector2(outer, 0), new Vector2(inner, 0)], 56) : sheet(star(28, outer, outer)), paint, { at: [0, 0.012, 0.55], turn: [inner ? 0 : -Math.PI / 2, 0, 0] });
+  for (const [inner, outer, paint] of bands) to.add(inner ? lathe([[outer, 0], [inner, 0]], 56) : sheet(star(28, outer, outer)), paint, { at: [0, 0.012, 0.55], turn: [inner ? 0 : -Math.PI / 2, 0, 0] });
   to.add(sheet(star(8, 2.2, 1.35)), 0xb98a2e, { at: [0, 0.014, 0.55], turn: [-Math.PI / 2, 0, 0] });
   to.add(sheet(star(8, 1.95, 1.2)), 0x31205a, { at: [0, 0.018, 0.55], turn: [-Math.PI / 2, 0, 0] });
 }
@@ -96,7 +96,7 @@ function shelves(to: Sculpture, bright: Sculpture, angle: number, random: () => 
     fill(to, bright, y + 0.04, wide, random);
   }
   for (let n = 0; n < 3; n++) to.add(taper([[-0.9 + n * 0.14, tall + 0.24 + (n % 2) * 0.1, -0.2], [-0.9 + n * 0.14, tall + 0.24 + (n % 2) * 0.1, 0.3]], [0.07, 0.07], 8, 2), 0xe6d3a6);
-  to.add(ball(0.27, 14), 0x3f6f86, { at: [0.6, tall + 0.52, 0.05], shade: 0.3 }).add(new TorusGeometry(0.33, 0.02, 5, 24), GOLD, { at: [0.6, tall + 0.52, 0.05], turn: [0.3, 0.9, 0.4] }).add(new CylinderGeometry(0.06, 0.16, 0.16, 8), DARK_WOOD, { at: [0.6, tall + 0.22, 0.05] });
+  to.add(ball(0.27, 14), 0x3f6f86, { at: [0.6, tall + 0.52, 0.05], shade: 0.3 }).add(hoop(0.33, 0.02, 5, 24), GOLD, { at: [0.6, tall + 0.52, 0.05], turn: [0.3, 0.9, 0.4] }).add(new CylinderGeometry(0.06, 0.16, 0.16, 8), DARK_WOOD, { at: [0.6, tall + 0.22, 0.05] });
   for (const one of [to, bright]) one.within([0, 0, 0]);
 }
 
@@ -138,7 +138,7 @@ function hearth(to: Sculpture, bright: Sculpture, random: () => number): void {
   for (const [x, turn] of [[-0.28, 0.3], [0.25, -0.25], [0, 1.2]] as const) to.add(taper([[x - 0.4, 0.2, Math.sin(turn) * 0.2], [x + 0.4, 0.24, -Math.sin(turn) * 0.2]], [0.11, 0.09], 8, 3), 0x3b2413, { rough: 0.4 });
   for (let n = 0; n < 10; n++) bright.add(ball(0.05 + random() * 0.05, 5), n % 2 ? 0xff5a14 : 0xffa030, { at: [(random() - 0.5) * 0.9, 0.13, (random() - 0.5) * 0.34], flat: true });
   // Over the fire, a cauldron on its chain; on the mantel, candles and a skull.
-  to.add(ball(0.38, 14), 0x26262b, { at: [0, 0.98, 0.02], size: [1, 0.85, 1] }).add(new TorusGeometry(0.34, 0.05, 6, 20), 0x34343a, { at: [0, 1.22, 0.02], turn: [Math.PI / 2, 0, 0] }).add(taper([[0, 1.25, 0], [0, 2.1, 0]], [0.02, 0.02], 5, 2), 0x34343a);
+  to.add(ball(0.38, 14), 0x26262b, { at: [0, 0.98, 0.02], size: [1, 0.85, 1] }).add(hoop(0.34, 0.05, 6, 20), 0x34343a, { at: [0, 1.22, 0.02], turn: [Math.PI / 2, 0, 0] }).add(taper([[0, 1.25, 0], [0, 2.1, 0]], [0.02, 0.02], 5, 2), 0x34343a);
   bright.add(sheet(star(8, 0.31, 0.31)), 0x45c77a, { at: [0, 1.24, 0.02], turn: [-Math.PI / 2, 0, 0] });
   for (const [x, high] of [[-0.95, 0.34], [-0.76, 0.22], [0.9, 0.3]] as const) candle(to, bright, [x, 2.33, 0.15], high);
   to.add(ball(0.15, 12), 0xe8ddc4, { at: [0.25, 2.48, 0.15], size: [0.95, 1, 1.1] }).add(new BoxGeometry(0.15, 0.1, 0.12), 0xdccfb2, { at: [0.25, 2.37, 0.24] });
@@ -148,16 +148,16 @@ function hearth(to: Sculpture, bright: Sculpture, random: () => number): void {
 
 function candle(to: Sculpture, bright: Sculpture, at: [number, number, number], high: number): void {
   to.add(new CylinderGeometry(0.055, 0.065, high, 9), 0xf1e4c4, { at: [at[0], at[1] + high / 2, at[2]], shade: 0.2 });
-  bright.add(new ConeGeometry(0.032, 0.12, 7), 0xffd27a, { at: [at[0], at[1] + high + 0.075, at[2]] }).add(ball(0.03, 6), 0xfff3d0, { at: [at[0], at[1] + high + 0.03, at[2]] });
+  bright.add(new CylinderGeometry(0, 0.032, 0.12, 7), 0xffd27a, { at: [at[0], at[1] + high + 0.075, at[2]] }).add(ball(0.03, 6), 0xfff3d0, { at: [at[0], at[1] + high + 0.03, at[2]] });
 }
 
 /** The round table of the ball, with its stand, an open book and candles. */
 function table(to: Sculpture): void {
   const [x, y, z] = BALL.at;
   const top = y - BALL.radius - 0.26;
-  to.add(new LatheGeometry([[0.0, top], [0.98, top], [1.0, top - 0.06], [0.94, top - 0.1], [0.22, top - 0.16], [0.17, 0.4], [0.26, 0.2], [0.62, 0.07], [0.66, 0]].map(([a = 0, b = 0]) => new Vector2(a, b)).reverse(), 22), WOOD[0] ?? 0, { at: [x, 0, z], shade: 0.45 });
-  to.add(new TorusGeometry(0.97, 0.035, 4, 32), GOLD, { at: [x, top - 0.03, z], turn: [Math.PI / 2, 0, 0] });
-  to.add(new LatheGeometry([[0.4, 0], [0.42, 0.05], [0.26, 0.1], [0.2, 0.18], [0.3, 0.27], [0.34, 0.33]].map(([a = 0, b = 0]) => new Vector2(a, b)), 24), GOLD, { at: [x, top, z] });
+  to.add(lathe([[0.66, 0], [0.62, 0.07], [0.26, 0.2], [0.17, 0.4], [0.22, top - 0.16], [0.94, top - 0.1], [1.0, top - 0.06], [0.98, top], [0.0, top]], 22), WOOD[0] ?? 0, { at: [x, 0, z], shade: 0.45 });
+  to.add(hoop(0.97, 0.035, 4, 32), GOLD, { at: [x, top - 0.03, z], turn: [Math.PI / 2, 0, 0] });
+  to.add(lathe([[0.4, 0], [0.42, 0.05], [0.26, 0.1], [0.2, 0.18], [0.3, 0.27], [0.34, 0.33]], 24), GOLD, { at: [x, top, z] });
   for (let n = 0; n < 3; n++) {
     const angle = n * 2.094 + 0.5;
     to.add(taper([[Math.sin(angle) * 0.3, top + 0.26, z + Math.cos(angle) * 0.3], [Math.sin(angle) * 0.5, top + 0.45, z + Math.cos(angle) * 0.5], [Math.sin(angle) * 0.47, top + 0.66, z + Math.cos(angle) * 0.47]], [0.05, 0.04, 0.015], 6, 6), 0xb07f26);
@@ -166,16 +166,16 @@ function table(to: Sculpture): void {
 
 function lantern(to: Sculpture, bright: Sculpture): void {
   for (const [x, y, z] of [LANTERN, [-LANTERN[0], LANTERN[1] + 0.35, LANTERN[2] - 0.4]] as [number, number, number][]) {
-    to.add(taper([[x, 6.5, z], [x, y + 0.42, z]], [0.018, 0.018], 5, 2), 0x2c2419).add(new ConeGeometry(0.3, 0.26, 6), 0x3a2c18, { at: [x, y + 0.38, z], flat: true }).add(new CylinderGeometry(0.24, 0.2, 0.07, 6), 0x3a2c18, { at: [x, y - 0.28, z], flat: true });
+    to.add(taper([[x, 6.5, z], [x, y + 0.42, z]], [0.018, 0.018], 5, 2), 0x2c2419).add(new CylinderGeometry(0, 0.3, 0.26, 6), 0x3a2c18, { at: [x, y + 0.38, z], flat: true }).add(new CylinderGeometry(0.24, 0.2, 0.07, 6), 0x3a2c18, { at: [x, y - 0.28, z], flat: true });
     for (let n = 0; n < 6; n++) to.add(new BoxGeometry(0.025, 0.5, 0.025), 0x3a2c18, { at: [x + Math.sin((n / 6) * 6.283) * 0.21, y, z + Math.cos((n / 6) * 6.283) * 0.21] });
-    bright.add(new SphereGeometry(0.15, 10, 8), 0xffd88a, { at: [x, y, z], size: [1, 1.3, 1] });
+    bright.add(ball(0.15, 10), 0xffd88a, { at: [x, y, z], size: [1, 1.3, 1] });
   }
 }
 
 function telescope(to: Sculpture): void {
   to.within([2.35, 0, -4.6], 0.5);
   for (const angle of [0, 2.1, 4.2]) to.add(taper([[0, 1.5, 0], [Math.sin(angle) * 0.5, 0, Math.cos(angle) * 0.5]], [0.05, 0.04], 6, 2), DARK_WOOD);
-  to.add(taper([[0.55, 1.15, 0.5], [0, 1.62, 0], [-0.62, 2.18, -0.55]], [0.09, 0.12, 0.17], 12, 6), GOLD).add(new TorusGeometry(0.17, 0.035, 6, 16), 0x8a6420, { at: [-0.6, 2.16, -0.53], turn: [0.7, 0.75, 0] });
+  to.add(taper([[0.55, 1.15, 0.5], [0, 1.62, 0], [-0.62, 2.18, -0.55]], [0.09, 0.12, 0.17], 12, 6), GOLD).add(hoop(0.17, 0.035, 6, 16), 0x8a6420, { at: [-0.6, 2.16, -0.53], turn: [0.7, 0.75, 0] });
   to.within([0, 0, 0]);
 }
 
@@ -184,12 +184,12 @@ function clutter(to: Sculpture, bright: Sculpture, random: () => number): void {
   for (const [x, z, count] of [[-2.7, -4.7, 7], [-2.15, -5, 4], [4.6, -3.5, 6], [5.2, -2.6, 3]] as const) for (let n = 0; n < count; n++) to.add(new BoxGeometry(0.62 + random() * 0.14, 0.11, 0.46), LEATHER[Math.floor(random() * LEATHER.length)] ?? 0, { at: [x, 0.06 + n * 0.112, z], turn: [0, (random() - 0.5) * 0.9, 0] });
   candle(to, bright, [-2.7, 0.84, -4.7], 0.3);
   candle(to, bright, [4.6, 0.72, -3.5], 0.36);
-  to.add(new CylinderGeometry(0.36, 0.3, 0.8, 12), WOOD[0] ?? 0, { at: [-3.7, 0.4, -3.9], flat: true, rough: 0.2 }).add(new TorusGeometry(0.36, 0.03, 5, 20), 0x3a3630, { at: [-3.7, 0.6, -3.9], turn: [Math.PI / 2, 0, 0] });
+  to.add(new CylinderGeometry(0.36, 0.3, 0.8, 12), WOOD[0] ?? 0, { at: [-3.7, 0.4, -3.9], flat: true, rough: 0.2 }).add(hoop(0.36, 0.03, 5, 20), 0x3a3630, { at: [-3.7, 0.6, -3.9], turn: [Math.PI / 2, 0, 0] });
   for (let n = 0; n < 6; n++) to.add(taper([[-3.7 + Math.sin(n) * 0.16, 0.5, -3.9 + Math.cos(n) * 0.16], [-3.7 + Math.sin(n) * 0.3, 1.15 + (n % 3) * 0.12, -3.9 + Math.cos(n) * 0.26]], [0.06, 0.06], 8, 2), n % 2 ? 0xe8d6ab : 0xd8c190);
   const [x, z] = [1.75, 3.0];
   to.within([x, 0, z], -0.5, 0.8);
   to.add(ball(0.34, 14), 0x2b2430, { at: [0, 0.22, 0], size: [1.35, 0.68, 0.95] }).add(ball(0.19, 12), 0x2b2430, { at: [0.42, 0.24, 0.14] });
-  for (const side of [-1, 1]) to.add(new ConeGeometry(0.075, 0.15, 4), 0x2b2430, { at: [0.42 + side * 0.1, 0.43, 0.12] }).add(new ConeGeometry(0.04, 0.08, 4), 0xb0798a, { at: [0.42 + side * 0.1, 0.42, 0.155] }).add(taper([[0.4 + side * 0.09, 0.27, 0.32], [0.4 + side * 0.12, 0.25, 0.325]], [0.012, 0.012], 4, 2), 0xffc14d);
+  for (const side of [-1, 1]) to.add(new CylinderGeometry(0, 0.075, 0.15, 4), 0x2b2430, { at: [0.42 + side * 0.1, 0.43, 0.12] }).add(new CylinderGeometry(0, 0.04, 0.08, 4), 0xb0798a, { at: [0.42 + side * 0.1, 0.42, 0.155] }).add(taper([[0.4 + side * 0.09, 0.27, 0.32], [0.4 + side * 0.12, 0.25, 0.325]], [0.012, 0.012], 4, 2), 0xffc14d);
   to.add(taper([[-0.4, 0.12, 0], [-0.52, 0.1, 0.3], [-0.2, 0.09, 0.46], [0.2, 0.1, 0.42]], [0.08, 0.075, 0.065, 0.03], 8), 0x2b2430).add(ball(0.03, 6), 0xd98a9a, { at: [0.42, 0.22, 0.33] });
   to.within([0, 0, 0]);
 }

@@ -1,6 +1,6 @@
 /** Many simple shapes, painted and pressed into one geometry: one draw call, however much there is to see. */
 
-import { BoxGeometry, BufferGeometry, Color, Euler, Float32BufferAttribute, Matrix4, Quaternion, SphereGeometry, Vector3 } from "three";
+import { BoxGeometry, BufferGeometry, Color, Euler, Float32BufferAttribute, Matrix4, Quaternion, Vector3 } from "three";
 
 export interface Placing {
   at?: [number, number, number];
@@ -126,6 +126,41 @@ function surface(positions: number[], indices: number[]): BufferGeometry {
   return made;
 }
 
+const POLE = 1e-6; // where a profile meets its axis there is nothing to go around
+
+/** A profile, turned around the upright axis; it closes at the back. */
+export function lathe(profile: [number, number][], around: number): BufferGeometry {
+  const positions: number[] = [];
+  const indices: number[] = [];
+  const tall = profile.length;
+  for (let n = 0; n <= around; n++) {
+    const angle = (n / around) * Math.PI * 2 + Math.PI;
+    profile.forEach(([out, y], step) => {
+      positions.push(out * Math.sin(angle), y, out * Math.cos(angle));
+      const here = n * tall + step;
+      if (n === around || step === tall - 1) return;
+      if (out > POLE) indices.push(here, here + tall, here + 1);
+      if ((profile[step + 1]?.[0] ?? 0) > POLE) indices.push(here + 1, here + tall, here + tall + 1);
+    });
+  }
+  return surface(positions, indices);
+}
+
+export function hoop(radius: number, thick: number, sides: number, around: number): BufferGeometry {
+  const positions: number[] = [];
+  const indices: number[] = [];
+  for (let side = 0; side <= sides; side++) {
+    for (let n = 0; n <= around; n++) {
+      const [turn, angle] = [(side / sides) * Math.PI * 2, (n / around) * Math.PI * 2];
+      const out = radius + thick * Math.cos(turn);
+      positions.push(out * Math.cos(angle), out * Math.sin(angle), thick * Math.sin(turn));
+      const here = side * (around + 1) + n;
+      if (side < sides && n < around) indices.push(here, here + 1, here + around + 1, here + 1, here + around + 2, here + around + 1);
+    }
+  }
+  return surface(positions, indices);
+}
+
 export type Outline = [number, number][];
 
 /** A flat shape that is filled from a point in its middle. */
@@ -180,4 +215,12 @@ function between(values: number[], along: number): number {
   return a + (b - a) * (place - before);
 }
 
-export const ball = (radius: number, detail = 14): BufferGeometry => new SphereGeometry(radius, detail, Math.ceil(detail * 0.7));
+/** `from` its lowest part: 0 is a whole ball, 0.5 the upper half of one. */
+export function ball(radius: number, detail = 14, from = 0): BufferGeometry {
+  const rings = Math.max(2, Math.ceil(detail * 0.7 * (1 - from)));
+  const profile = Array.from({ length: rings + 1 }, (_, n): [number, number] => {
+    const angle = Math.PI * (from + (n / rings) * (1 - from));
+    return [radius * Math.sin(angle), -radius * Math.cos(angle)];
+  });
+  return lathe(profile, detail);
+}

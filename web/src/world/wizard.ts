@@ -1,8 +1,8 @@
 /** Timmy: a robe with stars, a crooked hat, a beard that has seen things, one hand at his staff and one over the ball. */
 
-import { type BufferGeometry, CylinderGeometry, Group, LatheGeometry, type Mesh, SphereGeometry, TorusGeometry, Vector2 } from "three";
+import { type BufferGeometry, CylinderGeometry, Group, type Mesh } from "three";
 import { AMBER, chance, clay, DARK_WOOD, GOLD, HAIR, mesh, ROBE, ROBE_DARK, shining, SKIN } from "./palette";
-import { ball, sheet, star, Sculpture, taper } from "./sculpture";
+import { ball, sheet, star, Sculpture, taper, hoop, lathe } from "./sculpture";
 
 const OWN_LIGHT = 0.16;
 const BLINK_EVERY_SECONDS = 4.3;
@@ -27,9 +27,9 @@ function widthAt(height: number): number {
 function robe(): BufferGeometry {
   const random = chance(11);
   const cloth = new Sculpture(random);
-  cloth.add(new LatheGeometry(PROFILE.map(([x, y]) => new Vector2(x, y)), 24), ROBE, { shade: 0.5 });
-  cloth.add(new TorusGeometry(1.13, 0.055, 4, 26), GOLD, { at: [0, 0.07, 0], turn: [Math.PI / 2, 0, 0] });
-  cloth.add(new TorusGeometry(0.61, 0.06, 5, 22), GOLD, { at: [0, 1.52, 0], turn: [Math.PI / 2, 0, 0] });
+  cloth.add(lathe(PROFILE, 24), ROBE, { shade: 0.5 });
+  cloth.add(hoop(1.13, 0.055, 4, 26), GOLD, { at: [0, 0.07, 0], turn: [Math.PI / 2, 0, 0] });
+  cloth.add(hoop(0.61, 0.06, 5, 22), GOLD, { at: [0, 1.52, 0], turn: [Math.PI / 2, 0, 0] });
   cloth.add(taper([[0.1, 1.5, 0.6], [0.2, 1.2, 0.78], [0.16, 0.85, 0.92]], [0.05, 0.06, 0.02], 6), GOLD);
   for (let n = 0; n < 26; n++) {
     const height = 0.25 + random() * 1.15;
@@ -38,8 +38,8 @@ function robe(): BufferGeometry {
     const size = 0.05 + random() * 0.06;
     cloth.add(sheet(star(5, 1, 0.42)), n % 4 ? GOLD : 0xf6e7b0, { at: [Math.sin(angle) * out, height, Math.cos(angle) * out], turn: [-0.2, angle, 0], size });
   }
-  cloth.add(new LatheGeometry([[0.72, 1.9], [0.74, 2.0], [0.56, 2.2], [0.34, 2.36], [0.2, 2.38]].map(([x = 0, y = 0]) => new Vector2(x, y)), 24), ROBE_DARK);
-  cloth.add(new TorusGeometry(0.72, 0.03, 4, 22), GOLD, { at: [0, 1.92, 0], turn: [Math.PI / 2, 0, 0] });
+  cloth.add(lathe([[0.72, 1.9], [0.74, 2.0], [0.56, 2.2], [0.34, 2.36], [0.2, 2.38]], 24), ROBE_DARK);
+  cloth.add(hoop(0.72, 0.03, 4, 22), GOLD, { at: [0, 1.92, 0], turn: [Math.PI / 2, 0, 0] });
   return cloth.done();
 }
 
@@ -70,7 +70,7 @@ function headAndHat(): BufferGeometry {
 }
 
 function hat(head: Sculpture): void {
-  head.add(new LatheGeometry([[0.3, 0.3], [0.5, 0.275], [0.74, 0.24], [0.86, 0.27], [0.86, 0.285], [0.72, 0.28], [0.48, 0.33]].map(([x = 0, y = 0]) => new Vector2(x, y)), 32), ROBE, { turn: [-0.1, 0, 0.03] });
+  head.add(lathe([[0.3, 0.3], [0.5, 0.275], [0.74, 0.24], [0.86, 0.27], [0.86, 0.285], [0.72, 0.28], [0.48, 0.33]], 32), ROBE, { turn: [-0.1, 0, 0.03] });
   head.add(taper([[0, 0.26, -0.01], [0, 0.62, -0.03], [0.05, 0.98, -0.07], [0.2, 1.27, -0.11], [0.44, 1.36, -0.1], [0.58, 1.24, -0.06]], [0.47, 0.37, 0.26, 0.17, 0.1, 0.02], 18, 16), ROBE, { shade: 0.25 });
   head.add(taper([[0, 0.3, -0.01], [0, 0.42, -0.015]], [0.475, 0.445], 24, 2), GOLD);
   head.add(ball(0.06, 10), AMBER, { at: [0.6, 1.21, -0.05] });
@@ -91,7 +91,7 @@ function pupils(): BufferGeometry {
 
 function lids(): BufferGeometry {
   const lid = new Sculpture();
-  for (const side of [-1, 1]) lid.add(new SphereGeometry(0.104, 12, 8, 0, Math.PI * 2, 0, Math.PI / 2), 0xdba27b, { at: [side * 0.165, 0.075, 0.375], size: [1.02, 1.15, 0.66] });
+  for (const side of [-1, 1]) lid.add(ball(0.104, 12, 0.5), 0xdba27b, { at: [side * 0.165, 0.075, 0.375], size: [1.02, 1.15, 0.66] });
   return lid.done();
 }
 
