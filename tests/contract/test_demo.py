@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from tests.contract.real_house import House, open_house
 
+from timmy.models import work_prompt
 from timmy.models.builtin import BuiltinAgent
 
 TEXT = {"request": "What is 20 + 22?"}
@@ -71,6 +73,22 @@ async def test_a_failure_does_not_use_up_the_right(house: House, request_text: s
     for _ in range(7):
         assert (await house.http.post("/api/demo", json={"request": request_text})).status_code == status
     assert (await ask(house)).headers[LEFT] == "4"
+
+
+async def test_what_the_model_was_paid_for_counts_usable_or_not(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    unclear = await house.http.post("/api/demo", json={"request": "please be unclear"})
+    assert (unclear.status_code, unclear.json()["code"]) == (503, "judgement_unclear")
+    complete = BuiltinAgent.complete
+
+    async def wordless(self: BuiltinAgent, prompt: Any, **how: Any) -> Any:
+        found = await complete(self, prompt, **how)
+        return found if prompt.system != work_prompt("").system else replace(found, text=" ")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BuiltinAgent, "complete", wordless)
+        empty = await ask(house)
+        assert (empty.status_code, empty.json()["code"]) == (503, "model_down")
+    assert (await ask(house)).headers[LEFT] == "2"
 
 
 async def test_who_leaves_before_the_answer_has_not_had_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,7 @@ class DemoDesk(Protocol):
     def per_address(self) -> Right: ...
 
     async def ask(self, request: str, address: str) -> Answer:
-        """DemoClosed, DemoUsedUp, TooBusy, ProviderDown, ProviderRefused, DatabaseDown. Only an answer counts."""
+        """DemoClosed, DemoUsedUp, TooBusy, ProviderDown, ProviderRefused, DatabaseDown. What the model answered counts, usable or not."""
         ...
 
 

@@ -11,6 +11,7 @@ from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, Tx
 from timmy.errors import Refusal
 from timmy.models import Declined, Finish, ProviderDown, work_prompt
+from timmy.models.evaluate import JudgementUnclear
 from timmy.world import store, uses
 from timmy.world.free_words import FreeWords
 from timmy.world.uses import EVERYBODY, Right, Use
@@ -57,7 +58,7 @@ class Demo:
         self._per_day = Right("demo_day", uses.DAY_MS, per_day)
 
     async def ask(self, request: str, address: str) -> Answer:
-        """DemoClosed, DemoUsedUp, TooBusy, ProviderDown, ProviderRefused, DatabaseDown. Only an answer counts."""
+        """DemoClosed, DemoUsedUp, TooBusy, ProviderDown, ProviderRefused, DatabaseDown. What the model answered counts, usable or not."""
         if not self.per_address.most or not self._per_day.most:
             raise DemoClosed("Here nothing is given for nothing. POST /api/jobs says what an answer costs.")
         # A look first: whoever asks on and on, with nothing left, shall not write to the database each time.
@@ -65,18 +66,21 @@ class Demo:
         use, of_the_day = await self._db.write(self._use, address)
         self._see_granted(use, of_the_day)
         try:
-            return await self._answer(request, use)
+            answer = await self._answer(request, use)
+        except JudgementUnclear:  # the house has paid for that: whoever knows how to confuse a judge would have it for nothing all day
+            raise
         except BaseException:  # whatever came in between, the asker leaving too: it was no answer
             await self._db.write(self._give_back, address, use, of_the_day)
             raise
+        if answer.result is not None and not answer.result.strip():  # the same
+            raise ProviderDown("The language model gave no answer. Ask again.")
+        return answer
 
     async def _answer(self, request: str, use: Use) -> Answer:
         verdict = await self._free_words.judge(request)
         if isinstance(verdict, Declined):
             return Answer(None, verdict.reason, False, use)
         completion = await self._free_words.say(work_prompt(request), max_output_tokens=ANSWER_TOKENS_MAX)
-        if not completion.text.strip():
-            raise ProviderDown("The language model gave no answer. Ask again.")
         return Answer(completion.text, None, completion.finish is Finish.LENGTH, use)
 
     def _look(self, tx: Tx, address: str) -> tuple[Use, Use]:
