@@ -33,7 +33,7 @@ BYTES_MAX = 150_000
 QUALITIES = (88, 80, 70, 60)
 WALK_BYTES_MAX = 3_000_000
 WALK_SIZE = (720, 405)
-FRAME_MS = 125
+FRAME_MS = 200
 
 Take = Callable[[Visitor], None]
 
@@ -219,7 +219,7 @@ class Walk:
         for _ in range(round(seconds * 1000 / FRAME_MS)):
             self.page.evaluate("step => __scene.step(step)", FRAME_MS / 1000)
             taken = Image.open(io.BytesIO(self.page.screenshot(timeout=120_000, type="jpeg", quality=92)))
-            self.frames.append(taken.convert("RGB").resize(WALK_SIZE, Image.Resampling.LANCZOS))
+            self.frames.append(taken.convert("RGB"))
 
     def keep(self, path: Path) -> None:
         for quality in (60, 45, 32, 22, 14):
@@ -242,33 +242,35 @@ class Walk:
 
 
 def walk(browser: Browser, house: House) -> None:
-    with visiting(browser, house, "/tower?still&hour=19.6", viewport={"width": 960, "height": 540}) as visitor:
+    with visiting(
+        browser, house, "/tower?still&hour=19.6", viewport={"width": 960, "height": 540}, device_scale_factor=WALK_SIZE[0] / 960
+    ) as visitor:
         page, film = visitor.page, Walk(visitor.page)
-        film.go(2.5)
+        film.go(4)
         page.type("#message", "Hello Timmy!")
-        film.go(0.8)
+        film.go(1.28)
         page.keyboard.press("Enter")
         page.wait_for_selector("#bubble:not([hidden])")
-        film.go(4)
+        film.go(6.4)
         page.fill("#message", "Write a spell for rain.")
         visitor.sees("Hiring: 10 sats to check", "#price")
-        film.go(2)
+        film.go(3.2)
         page.click("#hire-button")
         visitor.sees_title("Pay the check fee")
-        film.go(3.5)
+        film.go(5.6)
         visitor.pays()
         visitor.sees_title("Timmy's price")
-        film.go(4)
+        film.go(6.4)
         visitor.pays()
         visitor.sees_title("Done")
-        film.go(6)
+        film.go(9.6)
         visitor.locator("#test-refund").scroll_into_view_if_needed()
-        film.go(1.5)
+        film.go(2.4)
         visitor.locator("#test-refund").click()
         visitor.sees("went back to you")
-        film.go(4)
+        film.go(6.4)
         page.keyboard.press("Escape")
-        film.go(3)
+        film.go(4.8)
         film.keep(PICTURES / "tower-walk.webp")
 
 

@@ -51,7 +51,7 @@ export interface Crystal {
 
 export function makeCrystal(radius: number): Crystal {
   const uniforms = { uTime: { value: 0 }, uLevel: { value: 0 }, uPulse: { value: 0 }, uBusy: { value: 0 } };
-  const mesh = new Mesh(ball(1, 28), new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, toneMapped: false, fog: false }));
+  const mesh = new Mesh(ball(1, 26), new ShaderMaterial({ uniforms, vertexShader: VERTEX, fragmentShader: FRAGMENT, toneMapped: false, fog: false }));
   mesh.scale.setScalar(radius);
   return {
     mesh,

@@ -67,7 +67,7 @@ export class Effects {
   moteColour = new Color(0xffd9a0);
 
   constructor(map: CanvasTexture) {
-    this.coins = new InstancedMesh(new CylinderGeometry(0.13, 0.13, 0.035, 16), new MeshLambertMaterial({ color: 0xffc93c, emissive: 0xa86a00 }), COINS_MAX);
+    this.coins = new InstancedMesh(new CylinderGeometry(0.13, 0.13, 0.035, 11), new MeshLambertMaterial({ color: 0xffc93c, emissive: 0xa86a00 }), COINS_MAX);
     this.coins.frustumCulled = false;
     for (let n = 0; n < COINS_MAX; n++) this.coins.setMatrixAt(n, this.none);
     this.motes = Array.from({ length: MOTES }, () => ({ at: new Vector3((this.random() - 0.5) * 11, this.random() * 5.4, (this.random() - 0.7) * 8), phase: this.random() * 6.28 }));
