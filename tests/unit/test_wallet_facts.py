@@ -111,7 +111,7 @@ async def test_electrum_tells_of_chain_channels_and_both_sides() -> None:
         "state": "OPEN", "peer_state": "GOOD", "local_balance": 5_000, "remote_balance": 9_000, "local_reserve": 100, "remote_reserve": 200,
     }  # fmt: skip
     answers = {
-        "getinfo": {"version": "4.8.4", "connected": True, "blockchain_height": 120, "server_height": 121, "path": "/home/me/.electrum"},
+        "getinfo": {"version": "4.8.4", "connected": True, "blockchain_height": 120, "server_height": 121, "path": "/var/lib/electrum"},
         "is_synchronized": True,
         "list_channels": [channel],
     }
@@ -126,7 +126,7 @@ async def test_electrum_tells_of_chain_channels_and_both_sides() -> None:
     assert (found.version, found.height, found.chain_height, found.synced, found.connected) == ("4.8.4", 120, 121, True, True)
     assert (found.channels, found.spendable, found.receivable) == (Channels(1, 0, 0), Sats(4_900).msats, Sats(8_800).msats)
     assert "5ecret" not in repr(found)
-    assert "/home/me" not in repr(found)
+    assert "/var/lib" not in repr(found)
 
 
 # Certificates ----------------------------------------------------------------------------------------------
