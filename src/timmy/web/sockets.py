@@ -234,6 +234,8 @@ class Line(asyncio.Protocol, Generic[Whose]):
                 case Opcode.CLOSE:
                     self.is_closing = True
                     self._transport.write(b"".join(self._conn.data_to_send()))
+                    # Whoever reads nothing would be kept for ever: what is unsent has to go before the connection is closed.
+                    self._timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
                     return self._transport.close()
             if self.is_closing:
                 return
