@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from scripts import web_types
 from structlog.testing import capture_logs
 from tests.contract.http_desk import World
 
@@ -198,3 +199,8 @@ def size_of() -> Size:
 )
 def test_a_page_stays_within_its_budget_of_bytes(size_of: Size, entry: str, bytes_max: int) -> None:
     assert size_of(entry) <= bytes_max
+
+
+def test_the_pages_are_written_against_what_the_server_says() -> None:
+    for name, source, within in web_types.PAGES:
+        assert (web_types.GENERATED / name).read_text("utf-8") == web_types.render(source, within), "`./run docs` writes them"

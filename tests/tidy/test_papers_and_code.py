@@ -18,6 +18,7 @@ NOT_SETTINGS = {
     "TIMMY_WALLET",
     "LNBITS_RATE_LIMIT_NO",  # LNbits' own
     "TIMMY_DEBIAN_MIRROR",  # of the practice network, which no server has
+    "TIMMY_WEB",  # of an installation
 }
 
 
