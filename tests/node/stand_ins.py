@@ -12,7 +12,7 @@ import os
 import signal
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ class StandIns:
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
-    def install(self, folder: Path) -> None:
+    def install(self, folder: Path, commands: Mapping[str, Command] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in COMMANDS:
+        self._commands = COMMANDS if commands is None else commands
+        for name in self._commands:
             (folder / name).write_text(CLIENT.format(port=self._server.server_address[1], name=name))
             (folder / name).chmod(0o755)
 
@@ -68,7 +69,7 @@ class StandIns:
             before, after = (self._is_the_end(when) for when in ("die_before", "die_after"))
             code, said = 0, list[str]()
             if not before:
-                code = COMMANDS[name](list(arguments), self.state, said)
+                code = self._commands[name](list(arguments), self.state, said)
             if before or after:
                 self.power_off()
             return code, "".join(said)
@@ -151,7 +152,7 @@ def gpg(arguments: list[str], state: State, said: list[str]) -> int:
 def tailscale(arguments: list[str], state: State, said: list[str]) -> int:
     if arguments[0] == "up":
         key = next(a for a in arguments if a.startswith("--auth-key=")).removeprefix("--auth-key=file:")
-        state.setdefault("tailscale_keys", []).append(Path(key).read_text())
+        state.setdefault("tailscale_keys", []).append(outside(key, state).read_text())
         state["tailscale"] = True
     if arguments[0] == "status":
         up = state.get("tailscale", False)
@@ -159,8 +160,13 @@ def tailscale(arguments: list[str], state: State, said: list[str]) -> int:
     return 0
 
 
-def volume_of(run: list[str], inside: str) -> Path:
-    return next(Path(a.removesuffix(f":{inside}")) for a in run if a.endswith(f":{inside}"))
+def volume_of(run: list[str], inside: str, state: State) -> Path:
+    return outside(next(a.removesuffix(f":{inside}") for a in run if a.endswith(f":{inside}")), state)
+
+
+def outside(path: str, state: State) -> Path:
+    """Where a file of the machine is for us: in a chroot its paths begin elsewhere."""
+    return Path(state.get("chroot", "") + path)
 
 
 def docker(arguments: list[str], state: State, said: list[str]) -> int:
@@ -187,7 +193,7 @@ def docker(arguments: list[str], state: State, said: list[str]) -> int:
         assert name not in containers, f"{name} would be started twice"
         containers[name] = {"label": label, "run": arguments}
         if name == "timmy-lnd":
-            (volume_of(arguments, "/data") / "tls.cert").write_text("certificate")
+            (volume_of(arguments, "/data", state) / "tls.cert").write_text("certificate")
             state["lnd"] = "WAITING_TO_START"
     elif verb == "exec" and "timmy-bitcoind" not in containers:
         return 1
@@ -208,7 +214,7 @@ def lnd(method: str, path: str, body: str, state: State) -> dict[str, Any] | Non
         return {"cipher_seed_mnemonic": SEED}
     if path == "/v1/initwallet" and now == "NON_EXISTING":
         state["lnd_seed"] = json.loads(body)["cipher_seed_mnemonic"]
-        folder = volume_of(state["containers"]["timmy-lnd"]["run"], "/data") / "data/chain/bitcoin" / state["chain"]
+        folder = volume_of(state["containers"]["timmy-lnd"]["run"], "/data", state) / "data/chain/bitcoin" / state["chain"]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "admin.macaroon").write_bytes(MACAROON)
         state["lnd"] = "SERVER_ACTIVE"
@@ -248,9 +254,9 @@ def curl(arguments: list[str], state: State, said: list[str]) -> int:
         return arguments[arguments.index(name) + 1] if name in arguments else ""
 
     data = after("--data-binary")
-    body = Path(data[1:]).read_text() if data else ""
+    body = outside(data[1:], state).read_text() if data else ""
     if url.startswith("https://pkgs.tailscale.com/"):
-        Path(after("--output")).write_text("keys")
+        outside(after("--output"), state).write_text("keys")
         return 0
     for prefix, answer in (("https://localhost:8080", lnd), ("http://127.0.0.1:5000", lnbits)):
         if url.startswith(prefix):
@@ -258,7 +264,7 @@ def curl(arguments: list[str], state: State, said: list[str]) -> int:
             if found is not None:
                 said.append(json.dumps(found) + "\n")
             return 22 if found is None else 0
-    headers = Path(after("--header")[1:]).read_text()
+    headers = outside(after("--header")[1:], state).read_text()
     answers = state.setdefault("home", ["200"])
     if not json.loads(body)["lnbits"]:
         answers = ["200"]  # the script of a test is about the last call
@@ -268,7 +274,7 @@ def curl(arguments: list[str], state: State, said: list[str]) -> int:
     if status != "000":
         told = json.loads(body)
         up = told["bitcoind"] and told["lnd"] and told["lnbits"]
-        Path(after("--output")).write_text(json.dumps({"state": "ready" if up and status == "200" else "provisioning"}))
+        outside(after("--output"), state).write_text(json.dumps({"state": "ready" if up and status == "200" else "provisioning"}))
     return 0 if status != "000" else 7
 
 
