@@ -3,7 +3,7 @@
 import { need } from "../page/dom";
 
 const CHARS_MAX = 220;
-const SHOWN_MS_MIN = 3_000;
+const SHOWN_MS_MIN = 6_000;
 const SHOWN_MS_MAX = 15_000;
 const SHOWN_MS_PER_CHAR = 60;
 const MARGIN_PX = 16;
