@@ -27,7 +27,7 @@ from timmy.regtest import debian
 from timmy.regtest.shelf import run
 
 RUN_SECONDS_MAX = 600
-INCLUDED = "python3-minimal,ca-certificates"
+INCLUDED = "python3,ca-certificates"
 CHANGED = ("etc/timmy-node", "var/lib/timmy-node", "srv/timmy-node", "var/log/timmy-node.log", "var/lib/cloud")
 
 

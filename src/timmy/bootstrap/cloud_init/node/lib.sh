@@ -10,6 +10,7 @@ STATE="$ROOT/var/lib/timmy-node"
 DATA="$ROOT/srv/timmy-node"
 LOG="$ROOT/var/log/timmy-node.log"
 POLL_SECONDS="${TIMMY_NODE_POLL_SECONDS:-5}"
+LNBITS_URL="${TIMMY_NODE_LNBITS_URL:-http://127.0.0.1:5000}"
 
 say() { printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*"; }
 
@@ -106,5 +107,5 @@ lnbits() {
     if [ $# -gt 2 ]; then send=(--data-binary "@$3"); fi
     printf 'header = "%s"\n' "${4:-Accept: application/json}" |
         curl --silent --show-error --fail --max-time 60 --config - --header 'Content-Type: application/json' --request "$method" \
-            "${send[@]}" "http://127.0.0.1:5000$path"
+            "${send[@]}" "$LNBITS_URL$path"
 }
