@@ -80,6 +80,16 @@ def test_a_deposit_that_is_paid_after_all_is_not_lost(visit: Visit) -> None:
     expect(visitor.locator("#purse")).to_have_text("500 sats")
 
 
+def test_a_button_that_is_pressed_twice_asks_and_pays_once(visit: Visit) -> None:
+    asked: list[str] = []
+    visitor = with_balance(visit)
+    visitor.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/request") else None)
+    visitor.page.fill("#message", "Write a haiku about rain.")
+    visitor.page.dblclick("#hire-button")
+    visitor.sees_title("Done")
+    assert len(asked) == 1
+
+
 def test_a_question_that_costs_too_much_keeps_its_words_and_offers_to_add(visit: Visit) -> None:
     visitor = with_balance(visit)
     refused = {"code": "insufficient_balance", "error": "This balance is too small for the request. Top it up."}

@@ -147,7 +147,19 @@ function say(text: string): void {
   price.typed();
 }
 
+const ONE_PRESS_MS = 1_000;
+let ordered = { text: "", at: -ONE_PRESS_MS };
+
+/** A double click is one order: two of them would be paid for. */
+function isPressedTwice(text: string): boolean {
+  const now = performance.now();
+  if (text === ordered.text && now - ordered.at < ONE_PRESS_MS) return true;
+  ordered = { text, at: now };
+  return false;
+}
+
 function hire(text: string): void {
+  if (isPressedTwice(text)) return;
   if (text.length > facts().requestCharsMax) return complain(`A request has at most ${facts().requestCharsMax} characters; this has ${text.length}.`);
   const payer = purse;
   if (payer?.isReady) void import("./asking").then(({ askFromBalance }) => askFromBalance(panel, payer, text, ended), unreachable);
