@@ -45,6 +45,7 @@ export function costs(job: Job): HTMLElement | null {
     rows.push(["Work, charged to you", sats(ledger.actualAmountSats)]);
   }
   const back = job.refund.owedSats + job.refund.paidSats;
+  if (job.state === "failed" && !ledger && job.workInvoice && back > 0) rows.push(["Work, paid", sats(back)]); // a failed job owes all of it
   if (back > 0 || ledger) rows.push(["Back to you", sats(back), "sum"]);
   if (rows.length === 0) return null;
   const details = ledger ? folded("What the model used", used(job)) : null;

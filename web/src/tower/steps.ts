@@ -34,6 +34,6 @@ export function steps(state: string): HTMLElement {
   return h(
     "ol",
     { className: `steps${went ? "" : " stopped"}`, "aria-label": "Where your job is" },
-    ...STEPS.map((step, n) => h("li", { className: n < now && went ? "done" : "", "aria-current": n === now ? "step" : null }, step)),
+    ...STEPS.map((step, n) => h("li", { className: n < now && went ? "done" : "", "aria-current": n === now ? "step" : null }, went || n < now ? step : "Over")),
   );
 }
