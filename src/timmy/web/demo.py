@@ -69,7 +69,7 @@ def limits(demo: DemoDesk, use: Use) -> dict[str, str]:
 ABOUT = """\
 One answer without paying, so that you see what you would pay for: a short one, by the small model. How many your address may have in an
 hour is in `X-RateLimit-Limit`, how many are left in `X-RateLimit-Remaining`, and when all are there again in `X-RateLimit-Reset` (seconds
-since 1970). A failure does not count. A query stands in access logs: POST the same fields where that matters."""
+since 1970). Where the model is down, nothing is counted. A query stands in access logs: POST the same fields where that matters."""
 LIMITS: Document = {
     name: {"description": about, "schema": {"type": "integer"}}
     for name, about in (
