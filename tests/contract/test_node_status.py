@@ -15,8 +15,10 @@ from tests.contract.operator_house import BEARER, TOKEN, bought, desk, signed_in
 from tests.contract.plain_reader import Browser, Reader, harmless
 from tests.contract.real_house import PATIENCE_SECONDS, SITE, House, open_house
 
-from timmy.app import node_status
+from timmy.app import node_status, node_store
 from timmy.app.node_status import NodeWatch, wants_of, without_secrets
+from timmy.db import Database, Tx
+from timmy.ledger import Code, Move, chart, commit
 from timmy.lightning.wallets.builtin import BuiltinWallet
 from timmy.lightning.wallets.facts import Channels, NodeFacts
 from timmy.lightning.wallets.protocol import WalletDown
@@ -69,6 +71,17 @@ async def checks(http: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
     answer = await http.get(JSON_PATH)
     assert answer.status_code == 200, answer.text
     return {check["name"]: check for check in answer.json()["checks"]}
+
+
+async def test_the_last_payment_is_found_among_later_transfers_of_other_kinds(db: Database) -> None:
+    def move(tx: Tx, id: str, debit: str, credit: str, code: Code, at_ms: int) -> None:
+        commit(tx, at_ms, Move(id, debit, credit, Msats(1_000), code))
+
+    assert await db.read(node_store.last_credited) is None
+    for n in (1, 2):
+        await db.write(move, f"invoice/{n}/received", chart.LIGHTNING, chart.job("job_1"), Code.PAYMENT_RECEIVED, n)
+    await db.write(move, "job_1/fee", chart.job("job_1"), chart.REVENUE, Code.EVAL_FEE, 3)
+    assert await db.read(node_store.last_credited) == 2
 
 
 # Who may look ----------------------------------------------------------------------------------------------
