@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the endings belong to the tests, which are no installed package
 
 from tests.chaos.endings import ENDINGS, NAMES  # noqa: E402 - after the line above
+from tests.chaos.node_endings import NODE_ENDINGS  # noqa: E402
 
 PAGE = ROOT / "docs" / "explanation" / "what-each-ending-costs.md"
 
@@ -21,6 +22,13 @@ A ledger that balances can still be unfair. So here is what each ending of a job
 and *price* for what the work invoice asked.
 
 | the job ended | because | the customer has paid, in the end | owed back | lived as |
+|---|---|---|---|---|
+"""
+
+NODES = """
+## A node
+
+| the order ended | because | the customer has paid, in the end | owed back | lived as |
 |---|---|---|---|---|
 """
 
@@ -49,7 +57,7 @@ after each statement, each commit, and each call of the wallet or the model), on
 time the books must close, the node and the books must agree, nothing may be left reserved or undone, and the customer must have paid
 what the table says, to the millisat. The short run of the tests takes a part of these points, `./run heavy` takes all.
 
-The table of this page is made by `scripts/endings_page.py` from `tests/chaos/endings.py`; edit those.
+The table of this page is made by `scripts/endings_page.py` from `tests/chaos/endings.py` and `node_endings.py`; edit those.
 """
 
 
@@ -61,8 +69,18 @@ def rows() -> list[str]:
     return [f"| `{state}` | {because} | {cost} | {owed} | {' '.join(names)} |" for (state, because, cost, owed), names in lived.items()]
 
 
+def node_rows() -> list[str]:
+    lived: dict[tuple[str, str, str, str], list[str]] = {}
+    for ending in NODE_ENDINGS:
+        surplus = ending.pays.tenths > 10
+        owed = "what was paid beyond the fee" if ending.costs_fee and surplus else "nothing" if ending.costs_fee else "all that was paid"
+        row = (ending.state.value, ending.because, "the fee" if ending.costs_fee else "nothing", owed)
+        lived.setdefault(row, []).append(f"`{ending.name}`")
+    return [f"| `{state}` | {because} | {cost} | {owed} | {' '.join(names)} |" for (state, because, cost, owed), names in lived.items()]
+
+
 def render() -> str:
-    return HEAD + "\n".join(rows()) + "\n" + TAIL
+    return HEAD + "\n".join(rows()) + "\n" + NODES + "\n".join(node_rows()) + "\n" + TAIL
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ class Tailscale:
         return JoinKey(id, secret)
 
     async def drop_keys(self, order_id: str) -> None:
-        """All that were made for this order and are left: a used one goes by itself."""
+        """All that were made for this order, used or not."""
         for id in await self._of_order(order_id):
             await self._api.look("DELETE", f"{self._keys}/{quote(id, safe='')}")
 
@@ -47,7 +47,7 @@ class Tailscale:
                 continue
             # The list may name its keys by id alone; then each is asked what it is for.
             known = entry if "description" in entry else await self._api.look("GET", f"{self._keys}/{quote(id, safe='')}") or {}
-            if known.get("description") == _description(order_id) and not known.get("invalid"):
+            if known.get("description") == _description(order_id):
                 found.append(id)
         return found
 

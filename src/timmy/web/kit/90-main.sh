@@ -23,6 +23,7 @@ main() {
     test_other_ends
     test_session_opening
     test_session_spending
+    test_nodes
     printf 'PASS=%d FAIL=%d SKIP=%d\n' "$PASSED" "$FAILED" "$SKIPPED"
     [ "$FAILED" = 0 ]
 }
