@@ -44,11 +44,13 @@ def visit(browser: Browser, house: House) -> Iterator[Visit]:
     contexts: list[BrowserContext] = []
     visitors: list[Visitor] = []
 
-    def visit(path: str | None = "/tower?no3d", *, before: Callable[[Page], None] | None = None, **wishes: Any) -> Visitor:
+    def visit(
+        path: str | None = "/tower?no3d", *, before: Callable[[Page], None] | None = None, at: House = house, **wishes: Any
+    ) -> Visitor:
         permissions = ["clipboard-read", "clipboard-write"]
-        context = browser.new_context(**{"viewport": VIEWPORT, "permissions": permissions, "base_url": house.url, **wishes})
+        context = browser.new_context(**{"viewport": VIEWPORT, "permissions": permissions, "base_url": at.url, **wishes})
         contexts.append(context)
-        visitor = Visitor(context.new_page(), house)
+        visitor = Visitor(context.new_page(), at)
         visitors.append(visitor)
         if before:
             before(visitor.page)
