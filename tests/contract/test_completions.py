@@ -10,7 +10,7 @@ from tests.contract.completion_house import HELLO, Chatting, at_home, read_all, 
 from tests.contract.session_house import ALICE, RATES, TERMS
 
 from timmy.clock import ManualClock
-from timmy.completions import CompletionView, Ending
+from timmy.completions import CompletionView, Ending, store
 from timmy.completions.begin import Replayed
 from timmy.completions.refusals import (
     CompletionInProgress,
@@ -283,6 +283,17 @@ async def test_an_answer_is_kept_for_a_day_for_the_keys_of_its_session(house: Ch
     await house.completions.running.sweep_once()
     with pytest.raises(CompletionNotFound):
         await house.completions.view(house.key(session), house.use(), view.id)
+
+
+async def test_a_piece_that_came_too_late_to_be_dropped_is_not_kept_longer_than_the_answer(house: Chatting) -> None:
+    view = await house.complete(await house.opened())
+    late = "INSERT INTO completion_pieces (completion_id, place, deltas) VALUES (:id, 0, '[]')"
+    await house.db.write(lambda tx: tx.run(late, id=view.id))
+    await house.completions.running.sweep_once()
+    assert await house.db.read(store.pieces, view.id) == ["[]"]
+    house.clock.advance(ms=KEPT_MS + 1)
+    await house.completions.running.sweep_once()
+    assert await house.db.read(store.pieces, view.id) == []
 
 
 def test_models_are_shown_with_what_they_cost(house: Chatting) -> None:

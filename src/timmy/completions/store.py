@@ -102,6 +102,12 @@ def unheard(tx: Tx, before_ms: int, limit: int) -> list[str]:
 def forget_outputs(tx: Tx, before_ms: int) -> None:
     """A day after its end, an answer is nobody's business any more."""
     tx.run("UPDATE completions SET output = NULL WHERE output IS NOT NULL AND ended_at_ms < :before_ms", before_ms=before_ms)
+    # On PostgreSQL, a piece that was handed over in the moment in which the sweep ended its call is written after the others were dropped.
+    tx.run(
+        """DELETE FROM completion_pieces
+            WHERE EXISTS (SELECT 1 FROM completions AS c WHERE c.id = completion_pieces.completion_id AND c.ended_at_ms < :before_ms)""",
+        before_ms=before_ms,
+    )
 
 
 # what must be none -----------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def _check_headers(scope: Scope) -> None:
 
 
 class Origins(CORSMiddleware):
-    """Which pages of other origins may call: those of the allow-list. No cookies are used anywhere, so none are ever allowed along."""
+    """Which pages of other origins may call: those of the allow-list. No cookie is ever allowed along: the operator's is for pages of ours."""
 
     def __init__(self, app: ASGIApp, house: WebHouse) -> None:
         super().__init__(
