@@ -126,7 +126,7 @@ def _check_headers(scope: Scope) -> None:
 
 
 class Origins(CORSMiddleware):
-    """Which pages of other origins may call: those of the allow-list. No cookie is ever allowed along: the operator's is for pages of ours."""
+    """Which pages of other origins may call: those of the allow-list. No cookie may come along: the operator's is for our own pages."""
 
     def __init__(self, app: ASGIApp, house: WebHouse) -> None:
         super().__init__(
