@@ -17,6 +17,7 @@ from timmy.app.nodes import why_closed
 from timmy.bootstrap.clean_up import SWEEP
 from timmy.bootstrap.desk import AGAIN_WITHIN_MS
 from timmy.bootstrap.rehearsal import RehearsalCloud
+from timmy.db import Tx
 from timmy.lightning.wallets.builtin import BuiltinWallet
 from timmy.settings import Settings
 from timmy.tasks import NewTask
@@ -246,6 +247,26 @@ async def test_a_pair_of_rsa_is_made_on_request(tmp_path: Path) -> None:
         assert shown["sshKey"]["type"] == "rsa-4096"
         assert shown["sshKey"]["publicKey"].startswith("ssh-rsa ")
         assert shown["sshPrivateKey"].startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
+
+
+async def test_after_a_restore_no_key_is_made_that_would_not_open_the_machine(tmp_path: Path) -> None:
+    """A backup leaves private keys out, so an order may come back without its own."""
+    async with shop(tmp_path) as (house, there):
+        waits, makes = await ready(house), await provisioned(house)
+        await house.app.db.write(_as_restored)
+        house.clock.advance(seconds=60)
+        await house.app.run_due()
+        shown = await house.get(path(waits))
+        assert (shown["state"], shown["sshKey"]["state"], shown["sshPrivateKey"]) == ("ready", "erased", None)
+        broken = await house.get(path(makes))
+        assert (broken["state"], broken["refund"]["owedSats"]) == ("failed", 10_000)
+        house.clock.advance(seconds=60)
+        await house.app.run_due()
+        assert len(there.standing()) == 1
+
+
+def _as_restored(tx: Tx) -> None:
+    tx.run("UPDATE bootstraps SET sealed_key = NULL, sealed_join_key = NULL")
 
 
 # later ----------------------------------------------------------------------------------------------------

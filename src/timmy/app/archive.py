@@ -39,7 +39,7 @@ OWNER_ONLY = 0o600
 
 # What stands in DATA_DIR and cannot be had again. The key that seals the private keys of nodes is not among them, and neither are those:
 # whoever collected one was told that it is gone, and a backup of the minute before would still have it.
-KEPT_SECRETS = ("token_secret", "receipt_key")
+KEPT_SECRETS = ("token_secret", "receipt_key", "bootstrap_secret")
 LEFT_OUT: LeftOut = {"bootstraps": ("sealed_key", "sealed_join_key")}
 
 

@@ -293,7 +293,7 @@ def _key_view(row: Row) -> KeyView:
     delivered_at_ms = row["delivered_at_ms"]
     if kind is KeyKind.OWN:
         state = KeyState.OWN
-    elif row["erased_at_ms"] is not None:
+    elif row["erased_at_ms"] is not None or (State(row["state"]) is State.READY and row["sealed_key"] is None):
         state = KeyState.ERASED
     elif delivered_at_ms is not None:
         state = KeyState.DELIVERED

@@ -116,6 +116,9 @@ class Provisioner:
         kind = KeyKind(row["key_kind"])
         if kind is KeyKind.OWN or row["sealed_key"]:
             return row
+        if row["public_key"] is not None:
+            # A backup has no private keys. Made anew, the key would not open a machine that knows the other half of the old one.
+            raise SealBroken(row["id"])
         pair = await asyncio.to_thread(make_pair, kind, name_of(row["id"]))
         sealed = self._keys.seal(row["id"], pair.private)
         return await self._note(task, public_key=pair.public, sealed_key=sealed, progress="The keys are made.")

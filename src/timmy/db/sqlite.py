@@ -113,6 +113,8 @@ def open_connection(path: Path, *, read_only: bool = False) -> sqlite3.Connectio
     # `planned` row is gone would be sent again.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is written over where its page is written anyway: a file that is copied should not hold what we no longer have.
+    connection.execute("PRAGMA secure_delete=FAST")
     if read_only:
         connection.execute("PRAGMA query_only=ON")
     return connection

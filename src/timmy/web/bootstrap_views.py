@@ -163,7 +163,7 @@ _NOTES = {
     KeyState.NOT_YET: "The private key is handed over once, to whoever asks first when the node is ready.",
     KeyState.WAITING: "The private key waits for whoever asks first: GET this order.",
     KeyState.DELIVERED: "The private key was handed over. Until againUntil, X-Claim-Token with the order's claimToken gets it again.",
-    KeyState.ERASED: "The private key was handed over, or never needed, and is erased: nobody here can read it any more.",
+    KeyState.ERASED: "The private key is erased, or did not come back with a backup: nobody here can read it any more.",
 }
 
 
