@@ -117,7 +117,9 @@ async def test_a_backup_under_load_brings_every_customers_sats_back(
         restored = await asyncio.to_thread(timmy, elsewhere, "restore", str(file), "--json")
         assert restored.returncode == 0, restored.stdout + restored.stderr
         assert json.loads(restored.stdout)["ok"] is True
-        for secret in KEPT_SECRETS:
+        kept = [secret for secret in KEPT_SECRETS if (server._folder / secret).exists()]
+        assert {"token_secret", "receipt_key"} <= set(kept)
+        for secret in kept:
             assert (elsewhere._folder / secret).read_bytes() == (server._folder / secret).read_bytes()
         assert (await asyncio.to_thread(timmy, elsewhere, "ledger", "verify")).returncode == 0
 
