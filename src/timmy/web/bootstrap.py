@@ -145,6 +145,8 @@ READY: Document = {
     "refundTo": None,
 }
 
+EVENT: Document = {"type": "object", "properties": {"event": {"enum": ["bootstrap", "end"]}, "data": {"type": "string"}}}
+
 ABOUT_CREATE = """\
 Answers with an invoice for the fee; nothing happens until it is paid. Then a machine is rented and prepared, once, whoever asks and
 however often. The order ends `ready` when the machine itself has said that Bitcoin, Lightning and LNbits answer on it; or `failed`, and
@@ -268,7 +270,7 @@ def _watching(routes: BootstrapRoutes) -> tuple[Operation, ...]:
             about=ABOUT_EVENTS,
             endpoint=routes.events,
             sends=(
-                Sends(200, "Server-sent events, until the order is over.", media_type="text/event-stream"),
+                Sends(200, "Server-sent events, until the order is over.", media_type="text/event-stream", schema=EVENT),
                 Sends(204, "The order is over, and everything has been told."),
             ),
             refuses=(desk.BootstrapNotFound, refusals.StreamsFull),
