@@ -363,12 +363,12 @@ async def test_used_up_or_unpaid_is_402_with_a_fresh_offer(shop: Shop) -> None:
 
 async def test_a_program_finds_out_by_itself_what_is_sold_and_how(shop: Shop) -> None:
     found = await shop.site.get("/.well-known/l402")
-    assert (found["schemes"], found["depositSats"]["min"]) == (["L402", "LSAT"], 100)
+    assert (found["schemes"], found["depositSats"]["min"]) == (["L402", "LSAT", "Payment"], 100)
     assert [model["id"] for model in found["models"]] == ["timmy-demo", "timmy-demo-small"]
     async with shop.site.http.get(f"{shop.site.url}/llms.txt") as told:
         assert "/v1/chat/completions" in await told.text()
     document = await shop.site.get("/api/openapi.json")
-    assert document["paths"]["/v1/chat/completions"]["post"]["x-payment-info"]["protocols"] == ["L402", "LSAT"]
+    assert document["paths"]["/v1/chat/completions"]["post"]["x-payment-info"]["protocols"] == ["L402", "LSAT", "Payment"]
 
 
 async def test_a_sessions_routes_take_a_paid_credential_and_offer_one_where_money_is_missing(shop: Shop) -> None:
@@ -384,5 +384,5 @@ async def test_a_sessions_routes_take_a_paid_credential_and_offer_one_where_mone
     narrowed = decode(shown["macaroon"]).with_caveat("max_sats=1").encode()
     async with shop.site.http.post(url, json={"request": "Why?"}, headers={"Authorization": f"L402 {narrowed}:{preimage}"}) as refused:
         assert refused.status == 402
-        assert [line.split()[0] for line in refused.headers.getall("WWW-Authenticate")] == ["LSAT", "L402"]
+        assert [line.split()[0] for line in refused.headers.getall("WWW-Authenticate")] == ["LSAT", "L402", "Payment"]
         assert (await refused.json())["offer"]["invoice"] in refused.headers.getall("WWW-Authenticate")[1]

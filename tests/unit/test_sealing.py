@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from timmy.identity.sealing import NIP44_TEXT_BYTES_MAX, Nip04, Nip44, Seal, SealBroken, padded_bytes, shared_x
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "nip44.json").read_text())
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "nip44.json").read_text())
 VALID, INVALID = VECTORS["valid"], VECTORS["invalid"]
 OURS, THEIRS = "11" * 32, "22" * 32
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
