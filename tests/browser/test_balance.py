@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
@@ -88,6 +88,30 @@ def test_a_button_that_is_pressed_twice_asks_and_pays_once(visit: Visit) -> None
     visitor.page.dblclick("#hire-button")
     visitor.sees_title("Done")
     assert len(asked) == 1
+
+
+def test_an_answer_that_was_paid_for_and_got_lost_is_shown_after_a_reload_and_paid_once(visit: Visit) -> None:
+    visitor = with_balance(visit)
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    visitor.page.route("**/api/sessions/*/request", lose)
+    visitor.hire("Write a haiku about rain.")
+    visitor.sees_title("That did not go through")
+    visitor.forgive("ERR_FAILED")
+    session = visitor.page.evaluate("() => localStorage.getItem('timmy.session')")
+    left = visitor.house.get(f"/api/sessions/{session}")["balanceMsat"]
+    assert left < 500_000
+    visitor.page.unroute("**/api/sessions/*/request")
+    visitor.page.reload()
+    visitor.sees_title("Done")
+    visitor.sees("Stand-in demo agent", ".answer")
+    assert visitor.house.get(f"/api/sessions/{session}")["balanceMsat"] == left
+    visitor.page.reload()
+    expect(visitor.locator("#purse")).to_contain_text("sats")
+    expect(visitor.locator("#panel")).to_be_hidden()
 
 
 def test_a_question_that_costs_too_much_keeps_its_words_and_offers_to_add(visit: Visit) -> None:

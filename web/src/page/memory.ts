@@ -34,6 +34,8 @@ export const lateJobs = new Remembered("timmy.late");
 export const lateSessions = new Remembered("timmy.lateSessions");
 /** The session of this browser. Its id opens it: it is the visitor's money. */
 export const currentSession = new Remembered("timmy.session");
+/** A question that is paid from the balance, until its answer has been shown: asked again with the same key, it is answered and not paid again. */
+export const openQuestion = new Remembered("timmy.question", "sessionStorage");
 export const nostrToken = new Remembered("timmy.nostr", "sessionStorage");
 export const refundAddress = new Remembered("timmy.refundTo");
 export const without3d = new Remembered("timmy.no3d");

@@ -3,6 +3,7 @@
 import type { SessionRequest } from "../generated/api";
 import { ask, fresh, Problem, said } from "../page/api";
 import { alarm, announce, button, h, quiet, type Child } from "../page/dom";
+import { openQuestion } from "../page/memory";
 import { dollars, exact } from "../page/money";
 import { answer, download } from "./answer";
 import { folded, table, type Row } from "./costs";
@@ -10,13 +11,43 @@ import type { Panel } from "./panel";
 import type { Purse } from "./purse";
 
 const PATIENCE_MS = 180_000; // the answer comes when the work is done
+const LOOK_EVERY_MS = 250;
+const LOOKS_MAX = 40;
+const FINAL = [400, 401, 402, 403, 404, 410, 422]; // nothing was begun, and nothing was paid
 
 const TITLES: Record<string, string> = { complete: "Done", rejected: "Timmy said no", failed: "It did not work" };
 
+interface Question {
+  sessionId: string;
+  key: Record<string, string>;
+  request: string;
+}
+
 export function askFromBalance(panel: Panel, purse: Purse, request: string, onDone: () => void): void {
+  put(panel, purse, { sessionId: purse.id, key: fresh(), request }, onDone);
+}
+
+/** A question whose answer was not seen, because the page was left or loaded anew. */
+export async function askAgain(panel: Panel, purse: Purse, onDone: () => void): Promise<void> {
+  const question = remembered();
+  if (question?.sessionId !== purse.id) return;
+  for (let looks = 0; purse.macaroon === "" && looks < LOOKS_MAX; looks++) await new Promise((then) => setTimeout(then, LOOK_EVERY_MS));
+  if (purse.macaroon !== "" && !panel.isOpen) put(panel, purse, question, onDone);
+}
+
+function remembered(): Question | null {
+  try {
+    return JSON.parse(openQuestion.get() ?? "null") as Question | null;
+  } catch {
+    return null;
+  }
+}
+
+function put(panel: Panel, purse: Purse, question: Question, onDone: () => void): void {
+  const { key, request } = question;
   let isOver = false;
   panel.take(() => (isOver = true));
-  const key = fresh();
+  openQuestion.set(JSON.stringify(question));
   const attempt = (): void => {
     const busy = h("div", { className: "busy" }, h("progress", { "aria-label": "Working" }), purse.held());
     panel.show({ title: "Timmy is working", body: [busy, h("blockquote", { className: "request" }, request)], focus: true });
@@ -29,10 +60,13 @@ export function askFromBalance(panel: Panel, purse: Purse, request: string, onDo
       .then(async (made) => {
         onDone();
         const body = await told(made, purse);
-        if (!isOver) panel.show({ title: TITLES[made.state] ?? made.state, body, focus: true });
+        if (isOver && panel.isOpen) return; // something else is being looked at: it is shown when the page is next opened
+        openQuestion.set(null);
+        panel.show({ title: TITLES[made.state] ?? made.state, body, focus: !isOver });
         announce(`${TITLES[made.state] ?? made.state}. ${exact(made.debitedMsat)} from your balance.`);
       })
       .catch((trouble: unknown) => {
+        if (trouble instanceof Problem && FINAL.includes(trouble.status)) openQuestion.set(null);
         if (isOver) return;
         alarm("That did not go through");
         panel.show({ title: "That did not go through", body: [h("p", { className: "err" }, said(trouble)), way(trouble, purse, attempt)], focus: true });

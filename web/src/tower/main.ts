@@ -3,7 +3,7 @@
 import "../page/base.css";
 import "./tower.css";
 import { announce, need } from "../page/dom";
-import { currentJob, currentSession, nostrToken } from "../page/memory";
+import { currentJob, currentSession, nostrToken, openQuestion } from "../page/memory";
 import { sats } from "../page/money";
 import { Agents } from "./agents";
 import { Bubble } from "./bubble";
@@ -228,6 +228,8 @@ async function start(): Promise<void> {
   if (nostrToken.get() !== null) await getIdentity();
   const known = currentJob.get();
   if (known !== null) await resume(known);
+  const payer = purse;
+  if (payer !== null && openQuestion.get() !== null) void import("./asking").then(({ askAgain }) => askAgain(panel, payer, ended), unreachable);
   void lookForLate((job) => {
     note(`${sats(job.refund.owedSats)} of an earlier job are yours to take back.`);
     if (!panel.isOpen) void resume(job.jobId);

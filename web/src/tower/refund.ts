@@ -53,8 +53,8 @@ export function payoutForm(payout: Payout): HTMLElement {
     try {
       const found = await place();
       if (found === null) throw new Error("Write a Lightning address (you@wallet.example), or paste an invoice for exactly this amount.");
-      if (payout.remember) remember(found, keep.checked);
       await payout.send(found);
+      if (payout.remember) remember(found, keep.checked); // not before: an address that was refused would be refused with every order
       announce("The sats are on their way");
     } catch (problem) {
       trouble.textContent = said(problem);
