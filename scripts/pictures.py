@@ -242,9 +242,7 @@ class Walk:
 
 
 def walk(browser: Browser, house: House) -> None:
-    with visiting(
-        browser, house, "/tower?still&hour=19.6", viewport={"width": 960, "height": 540}, device_scale_factor=WALK_SIZE[0] / 960
-    ) as visitor:
+    with visiting(browser, house, "/tower?still&hour=19.6", viewport=DESK, device_scale_factor=WALK_SIZE[0] / DESK["width"]) as visitor:
         page, film = visitor.page, Walk(visitor.page)
         film.go(4)
         page.type("#message", "Hello Timmy!")
