@@ -11,8 +11,8 @@ from tests.chaos.grid import HEAVY, PostgresShop, Seen, Tally, chosen, crash_at_
 from tests.chaos.lives import live_through
 
 pytestmark = [pytest.mark.fault("C03", "C08", "C12", "C13", "C14", "D04", "D09")]
-STRIDE_MAIN, STRIDE = 4, 16
-PAIRS_STEP = 5 if HEAVY else 200
+STRIDE_MAIN, STRIDE = 12, 48
+PAIRS_STEP = 5 if HEAVY else 400
 
 SEEN = Seen()
 

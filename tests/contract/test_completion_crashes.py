@@ -132,11 +132,11 @@ async def dies_everywhere(shop: SqliteShop | Cleared, how: str, stride: int) -> 
 async def test_dead_at_any_point_of_a_call_on_sqlite(how: str) -> None:
     shop = SqliteShop()
     try:
-        await dies_everywhere(shop, how, 2)
+        await dies_everywhere(shop, how, 3)
     finally:
         shop.close()
 
 
 @pytest.mark.fault("C09", "C10")
 async def test_dead_at_any_point_of_a_stream_on_postgres(postgres_url: str) -> None:
-    await dies_everywhere(Cleared(postgres_url), "stream", 9)
+    await dies_everywhere(Cleared(postgres_url), "stream", 18)

@@ -206,7 +206,7 @@ class Cleared:
 async def test_dead_at_any_point_of_a_sessions_life_on_sqlite(step: Step) -> None:
     shop = SqliteShop()
     try:
-        ends = await dies_everywhere(shop, step, 1 if HEAVY or step is asked else 5)
+        ends = await dies_everywhere(shop, step, 1 if HEAVY else 3 if step is asked else 10)
     finally:
         shop.close()
     assert ends == ({RequestState.COMPLETE, RequestState.FAILED} if step is asked else {RequestState.COMPLETE})
@@ -214,5 +214,5 @@ async def test_dead_at_any_point_of_a_sessions_life_on_sqlite(step: Step) -> Non
 
 @pytest.mark.fault("C07", "C10", "C16")
 async def test_dead_at_any_point_of_a_request_on_postgres(postgres_url: str) -> None:
-    ends = await dies_everywhere(Cleared(postgres_url), asked, 1 if HEAVY else 7)
+    ends = await dies_everywhere(Cleared(postgres_url), asked, 1 if HEAVY else 14)
     assert ends == {RequestState.COMPLETE, RequestState.FAILED}

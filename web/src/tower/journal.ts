@@ -4,6 +4,7 @@ import { h, need } from "../page/dom";
 
 const LINES_MAX = 100;
 const AT_THE_END_PX = 40;
+export const QUIET = "It is quiet here. Say hello.";
 
 export type Kind = "said" | "mine" | "money" | "work" | "note";
 
@@ -19,8 +20,9 @@ export class Journal {
     if (follows) list.scrollTop = list.scrollHeight;
   }
 
+  /** What happened is told anew by the server; what this page noted by itself stays. */
   clear(): void {
-    this.list.replaceChildren();
+    for (const line of [...this.list.children]) if (!line.classList.contains("note") || line.textContent?.includes(QUIET)) line.remove();
   }
 }
 

@@ -9,7 +9,7 @@ import { Agents } from "./agents";
 import { Bubble } from "./bubble";
 import { facts, learnFacts } from "./facts";
 import type { Identity } from "./identity";
-import { Journal } from "./journal";
+import { Journal, QUIET } from "./journal";
 import { lookForLate, takeUpSession } from "./late";
 import { NAMES, unmet, type JobNews, type PaymentNews, type Recent, type ServerMessage, type WorldState } from "./messages";
 import { Panel } from "./panel";
@@ -86,7 +86,7 @@ function begin(world: WorldState): void {
   showPool(world.pool);
   showVisitors(world.visitors);
   for (const event of world.recent) happened(event, false);
-  if (world.recent.length === 0) note("It is quiet here. Say hello.");
+  if (world.recent.length === 0) note(QUIET);
 }
 
 /** `isNew`: it happens now, so the scene plays it; what is only told again is written down. */
