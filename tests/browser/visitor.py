@@ -34,6 +34,9 @@ Picture = npt.NDArray[np.int64]
 expect.set_options(timeout=PATIENCE_MS)
 
 
+LOOKS, LOOK_EVERY_MS = 20, 300
+
+
 class Visitor:
     def __init__(self, page: Page, house: House) -> None:
         self.page = page
@@ -79,10 +82,13 @@ class Visitor:
         return np.asarray(Image.open(io.BytesIO(taken)).convert("RGB")).astype(np.int64)
 
     def scan(self) -> str:
-        """The code on the screen, as a wallet's camera reads it."""
-        found = zxingcpp.read_barcodes(Image.open(io.BytesIO(self.locator(".qr").screenshot())))
-        assert len(found) == 1, "one QR code can be read"
-        return str(found[0].text)
+        """The code on the screen, as a wallet's camera reads it: again, where the page was loading itself anew in that moment."""
+        for _ in range(LOOKS):
+            found = zxingcpp.read_barcodes(Image.open(io.BytesIO(self.locator(".qr").screenshot())))
+            if len(found) == 1:
+                return str(found[0].text)
+            self.page.wait_for_timeout(LOOK_EVERY_MS)
+        raise AssertionError("one QR code can be read")
 
     def is_accessible(self, state: str) -> None:
         """axe-core (WCAG 2.2 AA and best practice) finds nothing."""

@@ -110,7 +110,13 @@ class Terminal:
 async def at_a_terminal(buyer: Buyer, *words: str) -> Terminal:
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "timmy", *words), env=buyer.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        *(sys.executable, "-m", "timmy", *words),
+        env=buyer.environ,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite that runs in the background was told to ignore it
     )
     os.close(slave)
     return Terminal(process, master)
