@@ -19,6 +19,9 @@ from timmy.clock import ManualClock
 from timmy.db import Database, open_database
 
 ENGINES = ("sqlite", "postgres")
+# Left to `./run heavy`, so that the suite stays under twenty minutes: nodes whose server is killed at each step, a real LNbits in each.
+HEAVY_ONLY = ["chaos/test_node_kill9.py", "node/test_with_real_lnbits.py"]
+collect_ignore = [] if os.environ.get("TIMMY_HEAVY") == "1" else HEAVY_ONLY
 
 
 @pytest.fixture(scope="session")
