@@ -32,10 +32,14 @@ call_home() {
     erase_token
 }
 
-# One call: which of the three have answered just now, asked here and now. Prints the status of the answer and the state in it.
+# One call, with what the three have said just now, asked here and now. Prints the status of the answer and the state in it.
 report() {
     local body="$STATE/report" headers="$STATE/call-headers" answer="$STATE/answer" status known=""
-    node_report >"$body"
+    if ! node_report >"$body"; then
+        rm -f "$body"
+        printf 'nothing: one of the three is silent'
+        return
+    fi
     printf 'Authorization: Bearer %s\nContent-Type: application/json\n' "$NODE_CALL_HOME_TOKEN" | settle "$headers" 600
     rm -f "$answer"
     status="$(curl --silent --show-error --max-time 30 --output "$answer" --write-out '%{http_code}' --header "@$headers" \
@@ -45,26 +49,27 @@ report() {
     printf '%s %s' "$status" "$known"
 }
 
-# For whoever waits meanwhile: tried once, and not worth a failure.
-tell_progress() {
-    if [ -n "$NODE_CALL_HOME_TOKEN" ] && [ ! -f "$STATE/called-home" ]; then report >/dev/null || true; fi
-}
-
-# What the node says of itself. No credential is in it.
+# What the node says of itself, as call_home.py has it. No credential is in it. Fails when one of the three does not answer.
 node_report() {
-    local bitcoin="" lnd="" lnbits="" name=""
-    bitcoin="$(bitcoin_cli getblockchaininfo 2>/dev/null)" || bitcoin=""
-    lnd="$(lnd GET /v1/getinfo 2>/dev/null)" || lnd=""
-    if lnbits_answers >/dev/null 2>&1; then lnbits=yes; fi
+    local bitcoin lightning name=""
+    bitcoin="$(bitcoin_cli getblockchaininfo)" || return 1
+    lightning="$(lnd GET /v1/getinfo)" || return 1
+    lnbits_answers >/dev/null || return 1
     if tailscale_up; then name="$(tailscale status --json | json Self.DNSName)"; fi
-    printf '%s\0%s\0%s\0%s' "$bitcoin" "$lnd" "$lnbits" "${name%.}" | python3 -IS -c '
+    printf '%s\0%s\0%s\0%s\0%s' "$bitcoin" "$lightning" "${name%.}" "$NODE_HOSTNAME" "$NODE_NETWORK" | python3 -IS -c '
 import json, sys
-bitcoin, lnd, lnbits, name = sys.stdin.read().split("\0")
-report = {"bitcoind": bool(bitcoin), "lnd": bool(lnd), "lnbits": bool(lnbits)}
+bitcoin, lnd, name, hostname, network = sys.stdin.read().split("\0")
+bitcoin, lnd = json.loads(bitcoin), json.loads(lnd)
+report = {
+    "state": "ready",
+    "hostname": hostname,
+    "network": network,
+    "lnbitsUrl": "http://%s:5000" % (name or "127.0.0.1"),
+    "bitcoin": {key: bitcoin.get(key) for key in ("blocks", "headers", "pruned")},
+    "lnd": {"version": lnd.get("version"), "publicKey": lnd.get("identity_pubkey"), "syncedToChain": lnd.get("synced_to_chain")},
+}
 if name:
     report["tailscaleName"] = name
-if bitcoin:
-    report["message"] = "Bitcoin: block {blocks} of {headers}.".format(**json.loads(bitcoin))
 print(json.dumps(report))'
 }
 

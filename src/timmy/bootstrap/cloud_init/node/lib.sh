@@ -51,11 +51,16 @@ for key in sys.argv[1].split("."):
 print(value if isinstance(value, str) else json.dumps(value))' "$1"
 }
 
-# settle FILE MODE: standard input becomes the file, whole or not at all.
+# settle FILE MODE: standard input becomes the file, whole or not at all. One that is already so is left alone, with its owner: a container
+# may have made a file its own, and would not be asked again.
 settle() {
     local file="$1" mode="$2" new
     new="$(mktemp "$file.XXXXXX")"
     cat >"$new"
+    if [ "$(stat -c %a "$file" 2>/dev/null)" = "${mode#0}" ] && cmp -s "$new" "$file"; then
+        rm -f "$new"
+        return
+    fi
     chmod "$mode" "$new"
     mv -f "$new" "$file"
 }
@@ -85,8 +90,9 @@ forget() {
     sed "s/^$1=.*/$1=''/" "$SETTINGS" | settle "$SETTINGS" 600
 }
 
+# As root of the container, who can read the configuration whoever has made it theirs.
 bitcoin_cli() {
-    docker exec timmy-bitcoind gosu bitcoin bitcoin-cli -datadir=/data -chain="$(chain)" -rpcport=8332 "$@"
+    docker exec --user 0 timmy-bitcoind bitcoin-cli -datadir=/data -chain="$(chain)" -rpcport=8332 "$@"
 }
 
 chain() { if [ "$NODE_NETWORK" = mainnet ]; then printf main; else printf '%s' "$NODE_NETWORK"; fi; }

@@ -18,8 +18,9 @@ packages() {
     "ubuntu 24.04" | "debian 12" | "debian 13") ;;
     *) die "this is $ID $VERSION_ID; the node is made for Ubuntu 24.04 and Debian 12 and 13" ;;
     esac
-    local package missing=()
-    for package in "${PACKAGES[@]}"; do
+    local package missing=() wanted=("${PACKAGES[@]}")
+    if [ "$ID $VERSION_ID" = "debian 13" ]; then wanted+=(docker-cli); fi # there docker.io only recommends it
+    for package in "${wanted[@]}"; do
         installed "$package" || missing+=("$package")
     done
     if [ "${#missing[@]}" -gt 0 ]; then

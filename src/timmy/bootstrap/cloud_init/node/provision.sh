@@ -28,7 +28,6 @@ main() {
         say "== $step"
         printf '%s\n' "$step" >"$STATE/step"
         "$step"
-        case "$step" in tailscale_network | bitcoin | lnd_wallet) tell_progress ;; esac
     done
     printf 'ready\n' >"$STATE/step"
     say "ready"

@@ -135,6 +135,9 @@ lnbits_server() {
         printf 'LNBITS_ADMIN_UI=true\nLNBITS_DATA_FOLDER=/app/data\nLNBITS_ALLOW_NEW_ACCOUNTS=false\nLNBITS_SITE_TITLE=%s\n' "$NODE_HOSTNAME"
         printf 'LNBITS_BACKEND_WALLET_CLASS=LndRestWallet\nLND_REST_ENDPOINT=https://lnd:8080/\nLND_REST_CERT=/lnd/tls.cert\n'
         printf 'LND_REST_MACAROON=%s\n' "$(recall LNBITS_LND_MACAROON)"
+        # Else it gives LND seven seconds after a restart of the machine, and then goes on with a wallet that takes nothing. A minute each;
+        # above a thousand it breaks on its own sum.
+        printf 'FUNDING_SOURCE_MAX_RETRIES=500\n'
         printf 'AUTH_SECRET_KEY=%s\nFIRST_INSTALL_TOKEN=%s\n' "$(secret LNBITS_AUTH_SECRET)" "$(secret LNBITS_INSTALL_TOKEN)"
     } | settle "$settings" 600
     container timmy-lnbits "$NODE_LNBITS_IMAGE" "$(fingerprint "$settings" "$DATA/lnbits/lnd/tls.cert")" --network-alias lnbits \
