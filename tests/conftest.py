@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,6 +23,39 @@ ENGINES = ("sqlite", "postgres")
 # Left to `./run heavy`, so that the suite stays under twenty minutes: nodes whose server is killed at each step, a real LNbits in each.
 HEAVY_ONLY = ["chaos/test_node_kill9.py", "node/test_with_real_lnbits.py"]
 collect_ignore = [] if os.environ.get("TIMMY_HEAVY") == "1" else HEAVY_ONLY
+# The files that take longest, begun first: one that began last would run alone while the other processes had nothing left.
+LONGEST_FIRST = (
+    "chaos/test_kill9.py",
+    "e2e/test_backup.py",
+    "e2e/test_buyer_cli.py",
+    "contract/test_http_testkit.py",
+    "chaos/test_crash_everywhere.py",
+    "chaos/test_crash_on_postgres.py",
+    "browser/test_plain_page.py",
+    "chaos/test_races.py",
+    "browser/test_scene.py",
+    "contract/test_wallet_electrum.py",
+    "browser/test_paying.py",
+    "contract/test_session_crashes.py",
+    "contract/test_wallet_lnbits.py",
+    "browser/test_for_everybody.py",
+    "browser/test_landing.py",
+    "node/test_provisioning.py",
+    "e2e/test_demo.py",
+    "browser/test_balance.py",
+    "contract/test_estimates_change_nothing.py",
+    "e2e/test_serve.py",
+    "chaos/test_db_crash.py",
+    "contract/test_http_sessions.py",
+    "operator_scripts/test_scripts.py",
+    "e2e/test_foreign_buyers.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    place = {tests / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +111,8 @@ def logs_of_its_own() -> Iterator[None]:
     """A test that configures the logs writes to a stream that is closed with it; the next test's logs must not go there."""
     yield
     structlog.reset_defaults()
+    # A house that outlives this test in a thread of its own goes on logging: not into what the next test reads from stdout.
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler).__module__ == "timmy.logs"]:
         root.removeHandler(handler)
