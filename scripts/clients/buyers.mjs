@@ -1,9 +1,11 @@
 // Clients from npm that pay for what they get: run by tests/e2e/test_foreign_buyers.py in a folder that has them (mppx: by
 // scripts/foreign_clients.py).
-// They know nothing of Timmy. BASE_URL, MODEL and WALLET (which pays what it is given) stand in the environment; the argument says which
-// one buys. It asks twice. Says in one line of JSON what it has seen.
-const url = `${process.env.BASE_URL}/chat/completions`;
-const body = (text) => ({ model: process.env.MODEL, messages: [{ role: "user", content: text }] });
+// They know nothing of Timmy. BASE_URL, MODEL and WALLET (which pays what it is given) stand in the environment, or URL for a job; the
+// argument says which one buys. It asks twice. Says in one line of JSON what it has seen.
+const url = process.env.URL ?? `${process.env.BASE_URL}/chat/completions`;
+const chat = (text) => ({ model: process.env.MODEL, messages: [{ role: "user", content: text }] });
+const body = (text) => (process.env.URL ? { request: text } : chat(text));
+const saidIn = (shown) => shown.result ?? shown.choices?.[0].message.content ?? JSON.stringify(shown);
 const asked = (text, headers = {}) => ({
   method: "POST",
   headers: { "Content-Type": "application/json", ...headers },
@@ -21,7 +23,7 @@ const wallet = { payInvoice: async ({ invoice }) => ({ preimage: await pay(invoi
 
 async function told(answer) {
   const shown = await answer.json();
-  return { status: answer.status, text: shown.choices?.[0].message.content ?? JSON.stringify(shown) };
+  return { status: answer.status, text: saidIn(shown) };
 }
 
 async function alby(which, name, headers) {
@@ -40,7 +42,7 @@ async function sulu() {
   const seen = [];
   for (const text of ["first", "second"]) {
     const answer = await instance.post(url, body(text));
-    seen.push({ status: answer.status, text: answer.data.choices[0].message.content });
+    seen.push({ status: answer.status, text: saidIn(answer.data) });
   }
   return seen;
 }

@@ -180,9 +180,18 @@ class Till:
             self.news[session_id] = []
         return self.sessions[session_id]
 
-    async def offer(self, amount: Sats) -> Offer:
-        view = await self.open(max(amount, Sats(100)))
+    async def offer(self, amount: Sats, *, pubkey: str | None = None) -> Offer:
+        view = await self.open(max(amount, Sats(100)), pubkey=pubkey)
         return Offer(f"macaroon-of-{view.id}", view.deposit, b"seal", 2_592_000)
+
+    async def offer_into(self, session_id: str, amount: Sats) -> Offer:
+        view = await self.view(session_id)
+        waits = view.state is SessionState.AWAITING_PAYMENT
+        invoice = view.deposit if waits else self._invoice("topup", session_id, max(amount, Sats(100)))
+        return Offer(f"macaroon-of-{view.id}", invoice, b"seal", 2_592_000, opens=waits)
+
+    def most(self, text: str) -> Msats:
+        return RESERVED
 
     async def view(self, session_id: str) -> SessionView:
         if session_id not in self.sessions:
@@ -206,7 +215,7 @@ class Till:
         owner = next((view for view in self.sessions.values() if view.macaroon == macaroon), None)
         if owner is None:
             raise MacaroonMalformed("That is no macaroon.")
-        if session_id != owner.id:
+        if session_id not in (None, owner.id):
             raise NotAllowed("The macaroon belongs to another session.")
         return Permit(owner.id, None, owner.trust_tier, Grant((), None))
 

@@ -119,7 +119,9 @@ async def test_only_a_macaroon_that_allows_it_spends(house: House) -> None:
     ):
         assert (await ask(house, session, status=status, key=key))["code"] == code
     for headers in ({}, {"authorization": "Basic eDp5"}, {"authorization": f"Nostr {session['macaroon']}"}):
-        assert (await house.post(path, {"request": "Why?"}, status=401, **headers))["code"] == "macaroon_wanted"
+        assert (await house.post(path, {"request": "Why?"}, status=402, **headers))["code"] == "payment_required"
+    request = await house.http.get(f"{path}s/req_any")
+    assert (request.status_code, request.json()["code"]) == (401, "macaroon_wanted"), "who would only look is sold nothing"
     narrowed = own.with_caveat("only=/api/sessions").with_caveat("max_sats=900").encode()
     assert (await ask(house, session, key=narrowed))["state"] == "complete"
     invoice = (await house.post("/api/dev/stub/invoice", {"amountSats": 10}, status=201))["paymentRequest"]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from tests.chaos.grid import HEAVY, Shop, SqliteShop
 from tests.chaos.world import Crash, Points
-from tests.contract.session_house import ALICE, Agent, House
+from tests.contract.session_house import ALICE, PATH, Agent, House
 
 from timmy.clock import ManualClock
 from timmy.db import Database, open_database
@@ -24,7 +24,7 @@ from timmy.models import Completion, Prompt
 from timmy.money import Sats
 from timmy.sessions import RequestState, RequestView, SessionState, SessionView
 from timmy.sessions.begin import REAP_AFTER_MS
-from timmy.sessions.protocol import RefundState, ToInvoice
+from timmy.sessions.protocol import Offer, RefundState, ToInvoice, Use
 from timmy.sessions.refusals import RequestInProgress
 from timmy.tasks import store as task_store
 
@@ -55,6 +55,7 @@ class World:
     points: Points = field(default_factory=Points)
     claims: dict[int, str] = field(default_factory=dict)
     answer: RequestView | None = None
+    offer: Offer | None = None
 
     def __post_init__(self) -> None:
         self.agent = MortalAgent(self)
@@ -105,6 +106,16 @@ async def topped_up(house: House, world: World) -> SessionView:
     return view
 
 
+async def offered(house: House, world: World) -> SessionView:
+    """As a client of L402 does: it pays what a 402 offers, once, and comes back with the key of that."""
+    view = await opened(house, world)
+    offer = world.offer = world.offer or await house.sessions.offer_into(view.id, TOPUP)
+    await house.customer.pay(offer.invoice.payment_request)
+    await house.receiving.look(offer.invoice.payment_hash)
+    await house.sessions.authorize(offer.macaroon, Use("session", PATH, world.clock.now_ms()), session_id=view.id)
+    return view
+
+
 async def closed(house: House, world: World) -> SessionView:
     view = await house.sessions.view((await opened(house, world)).id)
     left = view.balance.floor_sats() if view.closed_at_ms is None else view.refund.owed + view.refund.paid
@@ -124,7 +135,7 @@ async def paid_out(house: House, world: World) -> SessionView:
 
 
 Step = Callable[[House, World], Awaitable[SessionView]]
-STEPS: tuple[Step, ...] = (opened, deposited, asked, topped_up, closed, paid_out)
+STEPS: tuple[Step, ...] = (opened, deposited, asked, topped_up, offered, closed, paid_out)
 
 
 async def lived(url: str, mortal: Step, at: int | None) -> tuple[World, list[str]]:
@@ -165,7 +176,7 @@ async def all_is_right(house: House, world: World) -> None:
     cost = COST if answer.state is RequestState.COMPLETE else 0
     assert answer.debited.value + answer.absorbed.value == cost, "all of it was charged, or nothing"
     books = await house.books()
-    in_all = (DEPOSIT + TOPUP).msats.value
+    in_all = (DEPOSIT + TOPUP + TOPUP).msats.value
     assert view.refund.paid.msats.value + view.balance.value == in_all - answer.debited.value
     assert [account for account, (_, reserved) in books.items() if reserved] == []
     assert books.get(chart.POOL, (0, 0))[0] == POOL.msats.value - answer.absorbed.value + answer.debited.value // 10

@@ -77,6 +77,31 @@ async def test_l402_requests_pays_once_and_spends_what_it_paid(shop: Shop) -> No
     await closes(shop)
 
 
+async def test_l402_requests_buys_jobs_and_keeps_what_they_did_not_cost(shop: Shop) -> None:
+    purse = Purse(shop)
+    async with AsyncL402Client(wallet=purse, budget=BudgetController(max_sats_per_request=200)) as client:
+        answers = [await client.post(f"{shop.site.url}/api/jobs?pay=l402", json={"request": text}) for text in ("first", "second")]
+    jobs = [answer.json() for answer in answers]
+    assert [(answer.status_code, job["state"], job["result"]) for answer, job in zip(answers, jobs, strict=True)] == [
+        (200, "complete", "forty-two")
+    ] * 2
+    assert jobs[1]["balanceRemainingMsat"] == DEPOSIT_MSAT - sum(job["debitedMsat"] for job in jobs)
+    assert (purse.payments, shop.agent.calls["work"]) == (1, 2)
+    await closes(shop)
+
+
+async def test_l402_requests_pays_for_a_session_by_asking_it(shop: Shop) -> None:
+    opened = await shop.site.post("/api/sessions", {"amountSats": 100}, status=201)
+    purse, path = Purse(shop), f"/api/sessions/{opened['sessionId']}"
+    async with AsyncL402Client(wallet=purse, budget=BudgetController(max_sats_per_request=200)) as client:
+        answers = [await client.post(f"{shop.site.url}{path}/request", json={"request": text}) for text in ("first", "second")]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    spent = sum(answer.json()["debitedMsat"] for answer in answers)
+    assert (await shop.site.get(path))["balanceMsat"] == DEPOSIT_MSAT - spent
+    assert (purse.payments, shop.agent.calls["work"]) == (1, 2)
+    await closes(shop)
+
+
 async def test_pympp_pays_a_charge_for_each_call(shop: Shop) -> None:
     purse = Purse(shop)
 
@@ -102,6 +127,18 @@ async def test_pympp_pays_a_charge_for_each_call(shop: Shop) -> None:
         receipt = mpp.Receipt.from_payment_receipt(answer.headers["Payment-Receipt"])
         assert (receipt.status, receipt.method) == ("success", "lightning")
     assert (purse.payments, shop.agent.calls["chat"]) == (2, 2)
+    await closes(shop)
+
+
+@pytest.mark.parametrize("buyer", ["alby-l402", "l402"])
+async def test_clients_from_npm_buy_jobs(shop: Shop, tmp_path: Path, buyer: str) -> None:
+    purse = Purse(shop)
+    await asyncio.to_thread(npm.installed)
+    async with wallet(purse) as url:
+        environ = {"URL": f"{shop.site.url}/api/jobs?pay=l402", "WALLET": url}
+        told = await npm.node("buyers.mjs", buyer, environ=environ, home=tmp_path)
+    assert told["seen"] == [{"status": 200, "text": "forty-two"}] * 2, told
+    assert (purse.payments, shop.agent.calls["work"]) == (1, 2)
     await closes(shop)
 
 

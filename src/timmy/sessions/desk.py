@@ -51,6 +51,7 @@ from timmy.tasks import Bell
 
 LOOK_EVERY_SECONDS = 0.5
 FOLLOW_AFTER_THE_END_SECONDS = 60
+ENDED = "The session has ended. What is left of it can be paid out; for new work, open another one."
 
 
 class Sessions:
@@ -83,7 +84,9 @@ class Sessions:
         self._payout_terms = payout_terms
         self.keys = RootKeys(db, clock, random_bytes, location=location)
         self.prepaid = PrepaidSessions(db, clock, bell, random_bytes, self.keys, payout_terms)
-        self._running = Running(db, clock, bell, Work(clock, random_bytes, provider, book, oracle, terms), terms)
+        work = Work(clock, random_bytes, provider, book, oracle, terms)
+        self.most = work.most
+        self._running = Running(db, clock, bell, work, terms)
         self._glances: set[asyncio.Task[None]] = set()
         self.handlers = self._running.handlers
 
@@ -118,14 +121,31 @@ class Sessions:
         tiers = await self._db.read(tiers_of, [pubkey], self._terms, now_ms)
         return new_view(opening, amount, tiers[pubkey], self._terms)
 
-    async def offer(self, amount: Sats) -> Offer:
+    async def offer(self, amount: Sats, *, pubkey: str | None = None) -> Offer:
         """See SessionsDesk.offer."""
-        view = await self.open(min(max(amount, self._terms.min_deposit), self._terms.max_deposit))
-        return await self._db.read(self._offered, view)
+        return await self._db.read(self._offered_deposit, await self.open(self._within_bounds(amount), pubkey=pubkey))
 
-    def _offered(self, tx: Tx, view: SessionView) -> Offer:
-        identifier = store.find_all(tx, [view.id])[view.id]["identifier"]
-        return Offer(self.keys.minter(tx)(identifier), view.deposit, self.keys.seals(tx, identifier)[0], self._terms.ttl_ms // SECOND_MS)
+    async def offer_into(self, session_id: str, amount: Sats) -> Offer:
+        """See SessionsDesk.offer_into. It waits for nobody: the top-up that the customer asked for, if one is pending, stays the pending
+        one."""
+        view = await self._load(session_id)
+        if view.state is SessionState.EXPIRED:
+            raise SessionEnded(ENDED)
+        if view.state is SessionState.AWAITING_PAYMENT:
+            return await self._db.read(self._offered_deposit, view)
+        made = await self._ask_topup(session_id, self._within_bounds(amount))
+        shown = await self._db.write(closing.open_topup, made)
+        return await self._db.read(self._offered, self.keys.identifier(made.invoice.payment_hash), await self._invoice(shown), opens=False)
+
+    def _offered_deposit(self, tx: Tx, view: SessionView) -> Offer:
+        return self._offered(tx, store.find_all(tx, [view.id])[view.id]["identifier"], view.deposit)
+
+    def _offered(self, tx: Tx, identifier: str, invoice: InvoiceView, *, opens: bool = True) -> Offer:
+        seal = self.keys.seals(tx, identifier)[0]
+        return Offer(self.keys.minter(tx)(identifier), invoice, seal, self._terms.ttl_ms // SECOND_MS, opens)
+
+    def _within_bounds(self, amount: Sats) -> Sats:
+        return min(max(amount, self._terms.min_deposit), self._terms.max_deposit)
 
     async def view(self, session_id: str) -> SessionView:
         """See SessionsDesk.view."""
@@ -205,9 +225,14 @@ class Sessions:
         if view.state is SessionState.AWAITING_PAYMENT:
             raise NotOpenYet("The session waits for its deposit. Pay its invoice first.")
         if view.state is SessionState.EXPIRED:
-            raise SessionEnded("The session has ended. What is left of it can be paid out; for new work, open another one.")
+            raise SessionEnded(ENDED)
         if view.pending_topup is not None:
             await self._db.read(self._refuse_second_topup, session_id)
+        shown = await self._db.write(closing.await_topup, await self._ask_topup(session_id, amount, key))
+        self._bell.ring()
+        return await self._invoice(shown)
+
+    async def _ask_topup(self, session_id: str, amount: Sats, key: Key | None = None) -> Topup:
         invoice_id = new_id("inv", self._random_bytes)
         invoice = await self._receiving.ask(
             id=invoice_id,
@@ -217,9 +242,7 @@ class Sessions:
             amount=amount.msats,
             memo="Timmy: a session's top-up",
         )
-        shown = await self._db.write(closing.await_topup, Topup(session_id, invoice_id, invoice, key, self._clock.now_ms()))
-        self._bell.ring()
-        return await self._invoice(shown)
+        return Topup(session_id, invoice_id, invoice, key, self._clock.now_ms())
 
     def _refuse_second_topup(self, tx: Tx, session_id: str) -> None:
         waiting = store.find_all(tx, [session_id])[session_id]["topup_invoice"]

@@ -64,6 +64,11 @@ class RootKeys:
         return [bytes.fromhex(row["secret"]) for row in identity_store.root_keys(tx)] or [NOBODYS_KEY]
 
 
+def is_whole(macaroon: Macaroon) -> bool:
+    """Whether nothing was added to it that narrows."""
+    return tuple(caveat for caveat in macaroon.caveats if not caveat.startswith(b"preimage=")) == tuple(map(str.encode, CAVEATS))
+
+
 def signer_of(macaroon: Macaroon, keys: list[bytes]) -> bytes | None:
     """The root key that this macaroon was minted with. All are tried, whichever fits, so that the time says nothing."""
     found = None

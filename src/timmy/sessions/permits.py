@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from timmy.db import Tx
+from timmy.db import Row, Tx
 from timmy.errors import Refusal
-from timmy.identity.caveats import Use, check
+from timmy.identity.caveats import HASH_AT, Use, check
 from timmy.identity.macaroons import Macaroon
 from timmy.sessions import store
 from timmy.sessions.keys import RootKeys, signer_of
 from timmy.sessions.protocol import Permit
-from timmy.sessions.refusals import MacaroonUnknown
+from timmy.sessions.refusals import MacaroonUnknown, NotOpenYet
 from timmy.sessions.terms import Terms
 from timmy.sessions.views import tiers_of
+
+PAID = "settled"
+HASH_IN_HEX = slice(2 * HASH_AT.start, 2 * HASH_AT.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,9 @@ class Brought:
 
 
 def permits(tx: Tx, brought: Sequence[Brought], terms: Terms) -> list[Permit | Refusal]:
-    """What each may do, or why not: MacaroonUnknown, CaveatUnknown, MacaroonExpired, NotAllowed."""
+    """What each may do, or why not: MacaroonUnknown, CaveatUnknown, MacaroonExpired, NotAllowed, NotOpenYet."""
     keys = RootKeys.that_sign(tx)
-    rows = store.of_identifiers(tx, {each.macaroon.identifier.hex() for each in brought})
+    rows = _sessions(tx, {each.macaroon.identifier.hex() for each in brought})
     tiers = tiers_of(tx, [row["pubkey"] for row in rows.values()], terms, brought[0].use.now_ms)
     outcomes: list[Permit | Refusal] = []
     for each in brought:
@@ -36,8 +39,20 @@ def permits(tx: Tx, brought: Sequence[Brought], terms: Terms) -> list[Permit | R
                 raise MacaroonUnknown(
                     "This macaroon was not made here, or it was changed, or its key has been retired. Copy it again, whole."
                 )
+            if row.get("topup_state", PAID) != PAID:  # it was offered for a payment, and would be given away without
+                raise NotOpenYet("This key's top-up has not been paid. Pay its invoice first.")
             grant = check(each.macaroon, root_key, each.use)
             outcomes.append(Permit(row["id"], row["pubkey"], tiers[row["pubkey"]], grant))
         except Refusal as refusal:
             outcomes.append(refusal)
     return outcomes
+
+
+def _sessions(tx: Tx, identifiers: Set[str]) -> dict[str, Row]:
+    """By identifier: the session that it was made for, or the one that its payment has topped up."""
+    rows = store.of_identifiers(tx, identifiers)
+    hashes = {identifier: identifier[HASH_IN_HEX] for identifier in identifiers - rows.keys()}
+    if hashes:
+        topped_up = store.of_topups(tx, set(hashes.values()))
+        rows |= {identifier: topped_up[hash] for identifier, hash in hashes.items() if hash in topped_up}
+    return rows

@@ -51,12 +51,13 @@ class InvoiceView:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A session that opens when its invoice is paid, with the key that will spend from it: what a 402 has to say."""
+    """An invoice, with the key that spends from the session whose balance its payment will be: what a 402 has to say."""
 
     macaroon: str = field(repr=False)
     invoice: InvoiceView
     seal: bytes = field(repr=False)  # what a challenge for it is signed with
     idle_seconds: int  # how long it may lie unused
+    opens: bool = True  # the payment opens the session; False: it tops it up
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,18 @@ class SessionsDesk(Protocol):
         AmountOutOfBounds (422), WalletDown, KeyReused."""
         ...
 
-    async def offer(self, amount: Sats) -> Offer:
-        """A new session for somebody who is known by its key alone. The amount is brought within the bounds. WalletDown."""
+    async def offer(self, amount: Sats, *, pubkey: str | None = None) -> Offer:
+        """A new session for somebody who is known by its key alone, unless `pubkey` says whose it is. The amount is brought within the
+        bounds. WalletDown."""
+        ...
+
+    async def offer_into(self, session_id: str, amount: Sats) -> Offer:
+        """The same for a session that there is: its deposit while that is not paid, else a top-up. The macaroon of a top-up is another key
+        of the session, once it is paid. SessionNotFound (404), SessionEnded (409), WalletDown."""
+        ...
+
+    def most(self, text: str) -> Msats:
+        """What a request can come to at the most, as prices are now: what `request` would hold for it."""
         ...
 
     async def view(self, session_id: str) -> SessionView:

@@ -27,6 +27,17 @@ def of_identifiers(tx: Tx, identifiers: Collection[str]) -> dict[str, Row]:
     return {row["identifier"]: row for row in rows}
 
 
+def of_topups(tx: Tx, payment_hashes: Collection[str]) -> dict[str, Row]:
+    """By payment hash: the session that a top-up goes to, and the top-up's state as `topup_state`."""
+    rows = tx.all(
+        """SELECT s.*, i.payment_hash AS topup_hash, i.state AS topup_state
+             FROM invoices AS i JOIN sessions AS s ON s.id = i.subject
+            WHERE i.payment_hash IN :hashes AND i.purpose = 'session_topup'""",
+        hashes=sorted(payment_hashes),
+    )
+    return {row["topup_hash"]: row for row in rows}
+
+
 def mark_opened(tx: Tx, rows: Sequence[Row]) -> set[str]:
     """The ids of those that were opened by this, which were not open before."""
     opened = tx.all(

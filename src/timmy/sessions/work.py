@@ -46,6 +46,10 @@ class Work:
         gift = gift_of(id, permit.pubkey, permit.trust_tier, day_of(now_ms)) if has_budget else None
         return Beginning(id, permit, text, eval_quote, work_quote, most, gift, key, now_ms)
 
+    def most(self, text: str) -> Msats:
+        """See SessionsDesk.most."""
+        return _estimate(self._eval_quote(text)) + _estimate(self._work_quote(text))
+
     def _eval_quote(self, text: str) -> Quote:
         """The judge answers once, and if that is unclear once more: both are in it. So is the request's share of the machine."""
         questions = (eval_prompt(text), eval_prompt(text, again=True))

@@ -71,8 +71,12 @@ def credential(request: Request) -> Credential | None:
     return Credential(text, _proven(decode(text), paid[2]))
 
 
+def hex_given(request: Request) -> list[str]:
+    return [value for name in IN_HEX for value in request.headers.getlist(name)]
+
+
 def _in_hex(request: Request) -> Credential | None:
-    given = [value for name in IN_HEX for value in request.headers.getlist(name)]
+    given = hex_given(request)
     if not given:
         return None
     if len(set(given)) > 1:
@@ -108,25 +112,42 @@ async def paid_for(house: WebHouse, known: Credential, act: Callable[[], Awaitab
 
 
 async def with_offer(
-    house: WebHouse, request: Request, refusal: Refusal, intents: Sequence[str] = INTENTS
+    house: WebHouse,
+    request: Request,
+    refusal: Refusal,
+    intents: Sequence[str] = INTENTS,
+    *,
+    amount: Sats | None = None,
+    into: str | None = None,
+    pubkey: str | None = None,
 ) -> tuple[dict[str, object], list[tuple[str, str]]]:
     """What a 402 says besides why: the invoice of a fresh offer, and its challenges, LSAT first: older clients read only that line. Who
     says by `Accept-Payment` that it wants the `Payment` scheme's gets these alone: there are clients that can read nothing else.
 
-    RateLimited: this address had too many of them.
+    `amount`: for how much, where the refusal's `neededMsat` does not say it. `into`: the session that the payment adds to, which a top-up
+    does by its L402 challenge alone. `pubkey`: whose a new one is.
+    RateLimited: this address had too many of them. SessionNotFound, SessionEnded of `into`.
     """
     needed = refusal.extra.get("neededMsat")
-    amount = Msats(needed).ceil_sats() if isinstance(needed, int) else Sats(0)
+    if amount is None:
+        amount = Msats(needed).ceil_sats() if isinstance(needed, int) else Sats(0)
     with house.offers.passing(request):
-        offer = await house.sessions.offer(amount)
+        offer = await (house.sessions.offer(amount, pubkey=pubkey) if into is None else house.sessions.offer_into(into, amount))
+    if not offer.opens:
+        return _members(offer), challenges(offer)
     wanted = [intent for intent in wanted_intents(request) if intent in intents]
     offered = payment_challenges(offer, house.settings.public_url, wanted or intents)
-    members = {"invoice": offer.invoice.payment_request, "amountSats": offer.invoice.amount.value, **_offered(offer)}
-    return members, offered if wanted else [*challenges(offer), *offered]
+    return _members(offer), offered if wanted else [*challenges(offer), *offered]
 
 
-def _offered(offer: Offer) -> dict[str, object]:
-    return {"paymentHash": offer.invoice.payment_hash, "expiresAt": iso(offer.invoice.expires_at_ms)}
+def _members(offer: Offer) -> dict[str, object]:
+    invoice = offer.invoice
+    return {
+        "invoice": invoice.payment_request,
+        "amountSats": invoice.amount.value,
+        "paymentHash": invoice.payment_hash,
+        "expiresAt": iso(invoice.expires_at_ms),
+    }
 
 
 def challenges(offer: Offer) -> list[tuple[str, str]]:

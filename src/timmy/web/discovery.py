@@ -41,6 +41,8 @@ of them alone.
 ## One piece of work
 
 - [POST /api/jobs]({url}/api/jobs): `{{"request": "..."}}`. Pay `evalInvoice`, look again, pay `workInvoice`, read `result`.
+- [POST /api/jobs?pay=l402]({url}/api/jobs?pay=l402): the same for L402: 402, pay, send it again with the credential, read `result`. What it
+  did not cost stays in the balance.
 
 ## More
 
@@ -67,6 +69,7 @@ class DiscoveryRoutes:
                 "caveats": ["timmy_valid_until", "timmy_max_msat", "timmy_max_msat_per_request", "timmy_capabilities", "only"],
                 "endpoints": [
                     {"method": "POST", "url": f"{url}/v1/chat/completions", "description": "OpenAI-compatible chat completions"},
+                    {"method": "POST", "url": f"{url}/api/jobs?pay=l402", "description": "One piece of work, judged and done in one call"},
                     {"method": "GET", "url": f"{url}/v1/key", "description": "What the key can still spend"},
                 ],
                 "models": models,

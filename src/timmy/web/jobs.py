@@ -13,14 +13,15 @@ from timmy.idempotency import KeyReused
 from timmy.jobs.desk import JobNotFound, JobUnderWay
 from timmy.lightning import lnurl
 from timmy.lightning.wallets.protocol import WalletDown
-from timmy.web import fields, problems, refusals, views
+from timmy.web import fields, problems, refusals, spending, views
 from timmy.web.bodies import read_object, read_signed
 from timmy.web.callers import caller_of, principal
-from timmy.web.examples import COMPLETE, CREATED, ID, TOKEN
+from timmy.web.examples import COMPLETE, CREATED, ID, SESSION_REQUEST, TOKEN
 from timmy.web.house import WebHouse
-from timmy.web.operations import ANYBODY, IDEMPOTENCY_KEY, LAST_EVENT_ID, Document, Operation, Sends, Takes, path_parameter
+from timmy.web.operations import ANYBODY, IDEMPOTENCY_KEY, LAST_EVENT_ID, PAID, Document, Operation, Sends, Takes, path_parameter
 from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.render import PRIVATE, private
+from timmy.web.spending import Asked
 from timmy.web.stream import JobStream, OpenStreams, begin, last_seen
 
 JOB_ID = re.compile(r"[!-~]{1,64}")
@@ -31,10 +32,14 @@ class JobRoutes:
         self.house = house
         self.streams = streams
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response | ASGIApp:
         document, raw = await read_signed(request, bytes_max=self.house.settings.max_body_bytes)
         wanted = fields.new_job(document, request_chars_max=self.house.settings.max_request_chars)
         key = fields.idempotency_key(request, document)
+        if spending.is_wanted(request):
+            spending.check_job(wanted)
+            caller = await caller_of(self.house.identity, request, raw, wanted.nostr_token)
+            return await spending.answered(self.house, request, Asked(wanted.request, key, pubkey=caller.pubkey if caller else None))
         with self.house.offers.passing(request):
             caller = await caller_of(self.house.identity, request, raw, wanted.nostr_token)
             view = await self.house.jobs.submit(
@@ -79,6 +84,13 @@ def job_id(request: Request) -> str:
 
 LOCATION: Document = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 JOB_ID_PARAMETER = path_parameter("jobId", "The jobId of the answer that created it.", ID)
+PAY: Document = {
+    "name": "pay",
+    "in": "query",
+    "required": False,
+    "description": "`l402`: answer 402 with a challenge, and be paid ahead.",
+    "schema": {"type": "string"},
+}
 REQUEST_REFUSALS = (
     refusals.FieldUnknown,
     refusals.RequestMissing,
@@ -93,11 +105,17 @@ REQUEST_REFUSALS = (
     *problems.IDENTITY,
     lnurl.LightningAddressMalformed,
 )
+PAID_AHEAD_REFUSALS = tuple(kind for kind in spending.SPENDING_REFUSALS if kind not in REQUEST_REFUSALS)
 REFUND_REFUSALS: tuple[type[TimmyError], ...] = (JobNotFound, JobUnderWay, *PAYOUT_REFUSALS, lnurl.LnurlMalformed)
 
 ABOUT_CREATE = """\
 Answers with an invoice for the evaluation. Nothing happens, and nothing is owed, until it is paid. With a Nostr identity (`nostr_token`,
-`X-Nostr-Token`, or NIP-98) the job is bound to that key: it counts for its trust, and the pool may take over all of the work or a part."""
+`X-Nostr-Token`, or NIP-98) the job is bound to that key: it counts for its trust, and the pool may take over all of the work or a part.
+
+Paid ahead instead, for clients of L402: with `?pay=l402`, or `Accept-Authenticate: L402`, the answer is 402 with a challenge. The same
+request with `Authorization: L402 <macaroon>:<preimage>` is judged and worked on in one call and answered 200, as a session's request is.
+What it did not cost stays in the macaroon's balance, for the next job, for `/v1`, or to be paid out. A client of the `Payment` scheme that
+accepts `lightning/session` is served in the same way. `refundTo` is not for these."""
 
 ABOUT_EVENTS = """\
 `event: job` carries the whole job, at once and whenever it changes. `event: progress` carries `{text}`, the next piece of the answer as
@@ -132,10 +150,13 @@ def _buying(routes: JobRoutes) -> tuple[Operation, ...]:
                     "known": {"value": {"request": "Write a haiku about rain.", "nostr_token": TOKEN}},
                 },
             ),
-            sends=(Sends(201, "The job, waiting for its evaluation fee.", "JobCreated", example=CREATED, headers=LOCATION),),
-            refuses=(*REQUEST_REFUSALS, refusals.RateLimited, WalletDown),
-            proof=ANYBODY,
-            parameters=(IDEMPOTENCY_KEY,),
+            sends=(
+                Sends(201, "The job, waiting for its evaluation fee.", "JobCreated", example=CREATED, headers=LOCATION),
+                Sends(200, "How it ended: it was paid ahead.", "SessionRequest", example=SESSION_REQUEST),
+            ),
+            refuses=(*REQUEST_REFUSALS, *PAID_AHEAD_REFUSALS, refusals.RateLimited, WalletDown),
+            proof=(*ANYBODY, *PAID),
+            parameters=(IDEMPOTENCY_KEY, PAY),
             tag="jobs",
         ),
         Operation(

@@ -75,7 +75,7 @@ class Operation:
     takes: Takes | None = None
     tag: str = "server"
     proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
-    paid: bool = False  # without a key it answers 402 with an offer
+    paid: tuple[str, ...] = ()  # the intents that are offered besides L402, where it answers 402 with an offer to who brings no key
     v1: bool = False  # its errors have OpenAI's shape
 
 
@@ -174,7 +174,7 @@ def _described(one: Operation) -> Document:
         "responses": _responses(one),
     }
     if one.paid:
-        described["x-payment-info"] = PAYMENT
+        described["x-payment-info"] = {"protocols": PROTOCOLS, "offers": [OFFERS[intent] for intent in one.paid]}
     if one.proof:
         described["security"] = [{name: []} if name else {} for name in one.proof]
     if one.parameters:
@@ -250,24 +250,22 @@ def _example(kind: type[TimmyError]) -> Document:
 
 
 # What it costs depends on what is asked; whatever is offered is paid as a deposit, and what is not used stays the payer's.
-PAYMENT: Document = {
-    "protocols": ["L402", "LSAT", "Payment"],
-    "offers": [
-        {
-            "intent": "charge",
-            "method": "lightning",
-            "amount": None,
-            "currency": "sat",
-            "description": "The most that the call may come to. What it does not use stays the payer's.",
-        },
-        {
-            "intent": "session",
-            "method": "lightning",
-            "amount": None,
-            "currency": "sat",
-            "description": "A deposit, spent by the token. Closing the session pays the rest back.",
-        },
-    ],
+PROTOCOLS = ["L402", "LSAT", "Payment"]
+OFFERS: Document = {
+    "charge": {
+        "intent": "charge",
+        "method": "lightning",
+        "amount": None,
+        "currency": "sat",
+        "description": "The most that the call may come to. What it does not use stays the payer's.",
+    },
+    "session": {
+        "intent": "session",
+        "method": "lightning",
+        "amount": None,
+        "currency": "sat",
+        "description": "A deposit, spent by what is used. Closing the session pays the rest back.",
+    },
 }
 SERVICE: Document = {
     "categories": ["compute", "developer-tools"],

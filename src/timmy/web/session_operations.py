@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from timmy.errors import TimmyError
 from timmy.idempotency import KeyReused
-from timmy.identity import caveats
-from timmy.identity.macaroons import MacaroonMalformed
 from timmy.lightning.wallets.protocol import WalletDown
 from timmy.sessions import refusals as sessions
-from timmy.web import problems, refusals, v1_refusals
+from timmy.web import problems, refusals
 from timmy.web.examples import INVOICE, SESSION, SESSION_ID, SESSION_OPENED, SESSION_REQUEST, TOKEN
 from timmy.web.house import WebHouse
 from timmy.web.operations import ANYBODY, BEARER, IDEMPOTENCY_KEY, LAST_EVENT_ID, PAID, Document, Operation, Sends, Takes, path_parameter
-from timmy.web.payment_refusals import PAYMENT_REFUSALS
 from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.sessions import SessionRoutes
+from timmy.web.spending import BROUGHT, SPENDING_REFUSALS
 from timmy.web.stream import OpenStreams
 
 LOCATION: Document = {"Location": {"description": "Where the session is.", "schema": {"type": "string"}}}
 SESSION_ID_PARAMETER = path_parameter("sessionId", "The sessionId of the answer that opened it.", SESSION_ID)
 REQUEST_ID_PARAMETER = path_parameter("requestId", "The requestId of the answer to the request.", "req_jqxw2zlp5v3k7m4t6r2yq5hs4a")
 
-MACAROON_REFUSALS: tuple[type[TimmyError], ...] = (
-    refusals.MacaroonWanted,
-    v1_refusals.CredentialMalformed,
-    v1_refusals.PreimageWrong,
-    MacaroonMalformed,
-    sessions.MacaroonUnknown,
-    caveats.CaveatUnknown,
-    caveats.MacaroonExpired,
-    caveats.NotAllowed,
-)
+MACAROON_REFUSALS: tuple[type[TimmyError], ...] = (refusals.MacaroonWanted, *BROUGHT)
 AMOUNT_REFUSALS: tuple[type[TimmyError], ...] = (
     refusals.FieldUnknown,
     refusals.FieldMissing,
@@ -49,14 +38,8 @@ REQUEST_REFUSALS: tuple[type[TimmyError], ...] = (
     refusals.RequestWrongType,
     refusals.IdempotencyKeyInvalid,
     KeyReused,
-    *MACAROON_REFUSALS,
-    sessions.InsufficientBalance,
-    sessions.KeyLimitReached,
+    *SPENDING_REFUSALS,
     sessions.SessionEnded,
-    sessions.NotOpenYet,
-    sessions.RequestInProgress,
-    sessions.RequestsRunning,
-    *PAYMENT_REFUSALS,
     refusals.RateLimited,
 )
 CLOSE_REFUSALS: tuple[type[TimmyError], ...] = (
@@ -75,7 +58,8 @@ ABOUT_ASK = """\
 Judged and worked on in one call. The most that it can cost is held first, the pool's gift before your own sats; what it really cost is
 charged, and the rest is released at once. A request that fails costs nothing; a rejected one costs its judgement. It goes on if you hang
 up: ask again with the same `Idempotency-Key`, or look at `/requests/{requestId}`. 402 says what is needed (`neededMsat`), what is there
-(`balanceMsat`) and what to top up (`topupSats`). Send `Authorization: Bearer` with the macaroon, or a `Payment` credential of a session."""
+(`balanceMsat`) and what to top up (`topupSats`). Send `Authorization: Bearer` with the macaroon, L402 with its preimage, or a `Payment`
+credential of a session. Who sends nothing gets 402 with an L402 challenge, whose payment is this session's: its deposit, or a top-up."""
 
 ABOUT_CLOSE = """\
 Ends the session and pays what is left, in whole sats, to an invoice of exactly that amount or to a Lightning address, once. An expired
@@ -138,6 +122,7 @@ def _spending(routes: SessionRoutes) -> tuple[Operation, ...]:
             sends=(Sends(200, "How it ended.", "SessionRequest", example=SESSION_REQUEST),),
             refuses=REQUEST_REFUSALS,
             proof=PAID,
+            paid=("session",),
             parameters=(SESSION_ID_PARAMETER, IDEMPOTENCY_KEY),
             tag="sessions",
         ),

@@ -8,28 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from timmy.errors import Refusal
 from timmy.idempotency import Key
 from timmy.money import Sats
 from timmy.sessions.protocol import Permit, SessionState, Use
-from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, RequestNotFound, SessionNotFound
+from timmy.sessions.refusals import RequestNotFound, SessionNotFound
 from timmy.web import fields, session_views
 from timmy.web.bodies import read_object, read_signed
 from timmy.web.callers import caller_of, principal
-from timmy.web.credentials import credential, with_offer
+from timmy.web.credentials import credential
 from timmy.web.house import WebHouse
-from timmy.web.payment_refusals import PAYMENT_REFUSALS, ChallengeUnknown
-from timmy.web.payment_scheme import SESSION
-from timmy.web.payments import Paid, paid, problem, receipted
-from timmy.web.problems import Problem, request_id_of
 from timmy.web.refusals import MacaroonWanted
 from timmy.web.render import PRIVATE, private
+from timmy.web.spending import CAPABILITY, Asked, answered
 from timmy.web.stream import OpenStreams, SessionStream, begin, last_seen
 
 ID = re.compile(r"[!-~]{1,64}")
-CAPABILITY = "session"  # what a macaroon must allow for anything here
-
-NO_MONEY: tuple[type[Refusal], ...] = (InsufficientBalance, KeyLimitReached, *PAYMENT_REFUSALS)
 
 
 class SessionRoutes:
@@ -54,23 +47,7 @@ class SessionRoutes:
     async def ask(self, request: Request) -> Response | ASGIApp:
         document = await self._object(request)
         text = fields.session_request(document, request_chars_max=self.house.settings.max_request_chars)
-        key = self._key(request, document)
-        try:
-            payment = await paid(self.house, request)
-            if payment is not None and payment.ended is not None:
-                return receipted(payment.ended, payment)
-            permit = await self._permit(request, payment)
-            key = payment.repeating(key, text, f"session:{session_id(request)}") if payment else key
-            view = await self.house.sessions.request(permit, text, key=key)
-            return receipted(private(session_views.request(view)), payment)
-        except NO_MONEY as refusal:
-            # A charge buys a call of /v1. Here, a session's challenge is for a top-up of this one.
-            members, challenges = await with_offer(self.house, request, refusal, (SESSION,))
-            refusal.extra = {**refusal.extra, "offer": members}
-            answer = Problem(refusal, request_id_of(request), by_scheme=problem(request, refusal, refusal.status))
-            for name, value in challenges:
-                answer.headers.append(name, value)
-            return answer
+        return await answered(self.house, request, Asked(text, self._key(request, document), session_id(request)))
 
     async def show_request(self, request: Request) -> Response:
         permit = await self._permit(request)
@@ -113,13 +90,10 @@ class SessionRoutes:
         """A key of one session says nothing about another's."""
         return fields.owned(fields.idempotency_key(request, document), f"session:{session_id(request)}")
 
-    async def _permit(self, request: Request, payment: Paid | None = None) -> Permit:
+    async def _permit(self, request: Request) -> Permit:
         """That the bearer may do this with this session. The whole chain is looked at, so the time it takes says nothing."""
         use = Use(CAPABILITY, request.scope["path"], self.house.clock.now_ms())
-        if payment is not None and payment.is_charge:
-            raise ChallengeUnknown("A charge buys one call of /v1. A session's requests are paid for with its session challenge.")
-        brought = payment.credential.text if payment else macaroon(request)
-        return await self.house.sessions.authorize(brought, use, session_id=session_id(request))
+        return await self.house.sessions.authorize(macaroon(request), use, session_id=session_id(request))
 
 
 def session_id(request: Request) -> str:

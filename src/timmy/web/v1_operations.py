@@ -147,7 +147,7 @@ def _talking(routes: V1Routes) -> tuple[Operation, ...]:
             proof=PAID,
             parameters=(IDEMPOTENCY_KEY,),
             tag="openai",
-            paid=True,
+            paid=("charge", "session"),
             v1=True,
         ),
         Operation(

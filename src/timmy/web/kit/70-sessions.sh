@@ -67,10 +67,10 @@ test_session_opening() {
     want_problem 404 any
     end
 
-    begin 'a request without the macaroon, or with another: 401'
+    begin 'a request without the macaroon is told what to pay (402), with another it is refused (401)'
     http POST "/api/sessions/$SESSION/request" '{"request": "x"}'
-    want_problem 401 macaroon_wanted
-    want_header_like www-authenticate '^Bearer'
+    want_problem 402 payment_required
+    want_like "the challenge" "^LSAT" "$(headers www-authenticate)"
     MACAROON=AgEFdGltbXkC
     with_macaroon POST "/api/sessions/$SESSION/request" '{"request": "x"}'
     want_problem 401 any

@@ -22,7 +22,8 @@ from timmy.web.plain.jobs import again, destination_of, form_of, typed
 from timmy.web.plain.session_page import address, request_page, session_page
 from timmy.web.plain.trouble import see, told_when, trouble_card
 from timmy.web.refusals import FieldWrongType, InvoiceNotFound, MacaroonWanted, NarrowedKey
-from timmy.web.sessions import CAPABILITY, ID, session_id
+from timmy.web.sessions import ID, session_id
+from timmy.web.spending import CAPABILITY
 
 ANSWER_WITHIN_SECONDS = 5.0  # what takes longer is shown on a page that looks again by itself
 RUNNING = "runningRequestId"
