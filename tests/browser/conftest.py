@@ -21,7 +21,8 @@ Visit = Callable[..., Visitor]
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder: Path = tmp_path_factory.mktemp("house")
-    with at_home(folder, CHAT_PER_MINUTE="1000", DEMO_PER_HOUR="1000", FREE_BUDGET_NEW="0") as house:
+    generous = {"CHAT_PER_MINUTE": "1000", "DEMO_PER_HOUR": "1000", "FREE_BUDGET_NEW": "0"}
+    with at_home(folder, **generous, MAX_REQUEST_CHARS="700", LNURL_ALLOW_LOOPBACK="1") as house:
         yield house
 
 

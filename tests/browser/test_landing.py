@@ -51,6 +51,15 @@ def test_one_question_is_answered_free(visit: Visit) -> None:
     visitor.is_accessible("landing with an answer")
 
 
+def test_a_question_may_be_as_long_as_the_server_takes_it(visit: Visit) -> None:
+    visitor = visit("/")
+    expect(visitor.locator("#question")).to_have_attribute("maxlength", "700")
+    assert visitor.house.get("/api/site")["requestCharsMax"] == 700
+    visitor.page.fill("#question", "why? " * 139)
+    visitor.page.get_by_role("button", name="Ask").click()
+    expect(visitor.locator("#free .said")).to_contain_text("Stand-in demo agent")
+
+
 def test_it_says_what_things_cost_before_anything_is_bought(visit: Visit) -> None:
     visitor = visit("/")
     visitor.page.get_by_text("What does it cost?").click()

@@ -5,7 +5,7 @@ import "./landing.css";
 import { ask, said } from "../page/api";
 import { h, need } from "../page/dom";
 import { dollars, sats } from "../page/money";
-import type { Demo, Estimate, Pool } from "../generated/api";
+import type { Demo, Estimate, Pool, SiteFacts } from "../generated/api";
 import type { WorldState } from "../generated/socket";
 import { rain } from "./rain";
 
@@ -53,6 +53,12 @@ function offerAnAnswer(): void {
   });
 }
 
+/** Where the server cannot say it now, it says so to whoever writes too much. */
+async function tellLimit(): Promise<void> {
+  const facts = await ask<SiteFacts>("api/site").catch(() => null);
+  if (facts !== null) need<HTMLInputElement>("#question").maxLength = facts.requestCharsMax;
+}
+
 function answered({ result, reason, truncated, left }: Demo): HTMLElement[] {
   const more = left > 0 ? `${left} more ${left === 1 ? "is" : "are"} free this hour.` : "That was the last free one this hour.";
   const cut = truncated ? "A free answer is short; this one was cut. " : "";
@@ -80,4 +86,5 @@ async function example(): Promise<void> {
 rain(need<HTMLCanvasElement>("#rain"));
 offerAnAnswer();
 tellCosts();
+void tellLimit();
 void tellStatus();

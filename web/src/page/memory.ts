@@ -26,9 +26,39 @@ export class Remembered {
   }
 }
 
+/** Several ids under one name, the newest last. */
+export class Ids {
+  constructor(private readonly where: Remembered) {}
+
+  get all(): string[] {
+    return (this.where.get() ?? "").split(" ").filter(Boolean);
+  }
+
+  has(id: string): boolean {
+    return this.all.includes(id);
+  }
+
+  /** One that is kept already stays where it stands. */
+  keep(id: string): void {
+    if (!this.has(id)) this.write([...this.all, id].slice(-IDS_MAX));
+  }
+
+  drop(id: string): void {
+    this.write(this.all.filter((other) => other !== id));
+  }
+
+  private write(ids: string[]): void {
+    this.where.set(ids.length ? ids.join(" ") : null);
+  }
+}
+
+const IDS_MAX = 20;
+
 /** The job that is under way in this tab: found again after a reload. */
 export const currentJob = new Remembered("timmy.job", "sessionStorage");
-/** Jobs that something may still come back from: what was not taken yet, or a payment that arrives late. */
+/** Jobs of this browser that go on, or whose end was not seen yet. Their ids are all that leads to them. */
+export const ownJobs = new Remembered("timmy.jobs");
+/** Jobs whose end was seen, and that something may still come back from: what was not taken yet, or a payment that arrives late. */
 export const lateJobs = new Remembered("timmy.late");
 /** Sessions that were put away while sats of theirs were owed, or could still arrive. */
 export const lateSessions = new Remembered("timmy.lateSessions");

@@ -7,7 +7,8 @@ import { openQuestion } from "../page/memory";
 import { dollars, exact } from "../page/money";
 import { answer, download } from "./answer";
 import { folded, table, type Row } from "./costs";
-import type { Panel } from "./panel";
+import type { Around } from "./job";
+import type { Panel, Shown } from "./panel";
 import type { Purse } from "./purse";
 
 const PATIENCE_MS = 180_000; // the answer comes when the work is done
@@ -15,7 +16,9 @@ const LOOK_EVERY_MS = 250;
 const LOOKS_MAX = 40;
 const FINAL = [400, 401, 402, 403, 404, 410, 422]; // nothing was begun, and nothing was paid
 
+const FAILED = "That did not go through";
 const TITLES: Record<string, string> = { complete: "Done", rejected: "Timmy said no", failed: "It did not work" };
+const WORDS: Record<string, string> = { complete: "done", rejected: "turned down", failed: "it failed" };
 
 interface Question {
   sessionId: string;
@@ -23,16 +26,16 @@ interface Question {
   request: string;
 }
 
-export function askFromBalance(panel: Panel, purse: Purse, request: string, onDone: () => void): void {
-  put(panel, purse, { sessionId: purse.id, key: fresh(), request }, onDone);
+export function askFromBalance(panel: Panel, purse: Purse, request: string, around: Around): void {
+  put(panel, purse, { sessionId: purse.id, key: fresh(), request }, around, true);
 }
 
 /** A question whose answer was not seen, because the page was left or loaded anew. */
-export async function askAgain(panel: Panel, purse: Purse, onDone: () => void): Promise<void> {
+export async function askAgain(panel: Panel, purse: Purse, around: Around): Promise<void> {
   const question = remembered();
   if (question?.sessionId !== purse.id) return;
   for (let looks = 0; purse.macaroon === "" && looks < LOOKS_MAX; looks++) await new Promise((then) => setTimeout(then, LOOK_EVERY_MS));
-  if (purse.macaroon !== "" && !panel.isOpen) put(panel, purse, question, onDone);
+  if (purse.macaroon !== "") put(panel, purse, question, around, !panel.isOpen);
 }
 
 function remembered(): Question | null {
@@ -43,36 +46,67 @@ function remembered(): Question | null {
   }
 }
 
-function put(panel: Panel, purse: Purse, question: Question, onDone: () => void): void {
+interface Stand {
+  shown: Shown;
+  words: string;
+  isDue: boolean;
+  isOver: boolean; // once it was seen, there is nothing to go back to
+}
+
+function put(panel: Panel, purse: Purse, question: Question, around: Around, isAtOnce: boolean): void {
   const { key, request } = question;
-  let isOver = false;
-  panel.take(() => (isOver = true));
-  openQuestion.set(JSON.stringify(question));
-  const attempt = (): void => {
+  const id = Object.values(key).join();
+  let isAway = true;
+  let stand: Stand;
+
+  function open(): void {
+    panel.take(() => (isAway = true));
+    isAway = false;
+    tell(stand);
+  }
+
+  function tell(now: Stand): void {
+    stand = now;
+    const own = { id, request, words: now.words, isDue: now.isDue, open };
+    if (isAway) return around.own.moved(own);
+    panel.show({ ...now.shown, focus: true });
+    if (!now.isOver) return around.own.put(own);
+    openQuestion.set(null);
+    around.own.remove(id);
+  }
+
+  function attempt(): void {
     const busy = h("div", { className: "busy" }, h("progress", { "aria-label": "Working" }), purse.held());
-    panel.show({ title: "Timmy is working", body: [busy, h("blockquote", { className: "request" }, request)], focus: true });
+    const shown = { title: "Timmy is working", body: [busy, h("blockquote", { className: "request" }, request)] };
+    openQuestion.set(JSON.stringify(question));
+    tell({ shown, words: "at work", isDue: false, isOver: false });
     announce("Timmy is working, paid from your balance");
-    ask<SessionRequest>(`api/sessions/${purse.id}/request`, {
-      body: { request },
-      headers: { ...key, Authorization: `Bearer ${purse.macaroon}` },
-      patienceMs: PATIENCE_MS,
-    })
+    asked(purse, question)
       .then(async (made) => {
-        onDone();
+        around.taken();
+        const title = TITLES[made.state] ?? made.state;
         const body = await told(made, purse);
-        if (isOver && panel.isOpen) return; // something else is being looked at: it is shown when the page is next opened
-        openQuestion.set(null);
-        panel.show({ title: TITLES[made.state] ?? made.state, body, focus: !isOver });
-        announce(`${TITLES[made.state] ?? made.state}. ${exact(made.debitedMsat)} from your balance.`);
+        if (!isAway) announce(`${title}. ${exact(made.debitedMsat)} from your balance.`);
+        tell({ shown: { title, body }, words: WORDS[made.state] ?? made.state, isDue: true, isOver: true });
       })
       .catch((trouble: unknown) => {
-        if (trouble instanceof Problem && FINAL.includes(trouble.status)) openQuestion.set(null);
-        if (isOver) return;
-        alarm("That did not go through");
-        panel.show({ title: "That did not go through", body: [h("p", { className: "err" }, said(trouble)), way(trouble, purse, attempt)], focus: true });
+        if (!isAway) alarm(FAILED);
+        const isOver = trouble instanceof Problem && FINAL.includes(trouble.status);
+        const body = [h("p", { className: "err" }, said(trouble)), way(trouble, purse, attempt)];
+        tell({ shown: { title: FAILED, body }, words: "did not go through", isDue: true, isOver });
       });
-  };
+  }
+
+  if (isAtOnce) {
+    panel.take(() => (isAway = true));
+    isAway = false;
+  }
   attempt();
+}
+
+function asked(purse: Purse, { key, request }: Question): Promise<SessionRequest> {
+  const headers = { ...key, Authorization: `Bearer ${purse.macaroon}` };
+  return ask<SessionRequest>(`api/sessions/${purse.id}/request`, { body: { request }, headers, patienceMs: PATIENCE_MS });
 }
 
 function way(trouble: unknown, purse: Purse, attempt: () => void): HTMLElement {

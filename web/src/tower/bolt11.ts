@@ -18,14 +18,3 @@ export function otherAmount(paymentRequest: string, amountSats: number): string 
   if (asked === null || asked === BigInt(amountSats) * MSAT_PER_SAT) return null;
   return `${(asked / MSAT_PER_SAT).toLocaleString("en")} sats`;
 }
-
-const INVOICE = /^(?:lightning:)?(ln(?:bcrt|bc|tbs|tb|sb)[0-9a-z]+)$/i;
-const ADDRESS = /^[^\s@]+@[^\s@]+$/;
-
-/** Where sats can be sent to, from what somebody typed or pasted. */
-export function destination(text: string): { invoice: string } | { lightningAddress: string } | null {
-  const given = text.trim();
-  const invoice = INVOICE.exec(given);
-  if (invoice?.[1]) return { invoice: invoice[1].toLowerCase() };
-  return ADDRESS.test(given) ? { lightningAddress: given } : null;
-}

@@ -8,7 +8,7 @@ import { currentJob, refundAddress } from "../page/memory";
 import { sats } from "../page/money";
 import { answer, Writing } from "./answer";
 import { costs, priceDetails, priceHint } from "./costs";
-import { isLate } from "./late";
+import type { OwnWork } from "./own";
 import type { Panel } from "./panel";
 import { paySheet, type Sheet } from "./pay";
 import { payoutForm, refundState } from "./refund";
@@ -23,6 +23,7 @@ export interface Around {
   again(request: string): void;
   note(line: string): void;
   taken(): void; // the order was accepted: its words need not be kept any more
+  own: OwnWork;
 }
 
 export class JobFlow {
@@ -48,9 +49,8 @@ export class JobFlow {
       const refundTo = refundAddress.get();
       ask<JobCreated>("api/jobs", { body: { request, ...(refundTo ? { refundTo } : {}) }, headers: key })
         .then((made) => {
-          const before = currentJob.get();
-          if (before !== null) isLate(before); // it goes on without being watched, and may owe something in the end
           currentJob.set(made.jobId);
+          around.own.ordered(made.jobId); // from here on it goes on, watched or not
           around.taken();
           flow.watch(made.jobId);
         })
@@ -74,6 +74,7 @@ export class JobFlow {
     this.isOver = true;
     this.following?.stop();
     this.sheet?.stop();
+    this.around.own.left();
   }
 
   private failed(trouble: unknown, attempt: () => void): void {
@@ -105,7 +106,8 @@ export class JobFlow {
     if (this.state !== "") return;
     void ask<Job>(`api/jobs/${jobId}`).catch((trouble: unknown) => {
       if (!(trouble instanceof Problem) || trouble.status !== 404 || this.isOver) return;
-      currentJob.set(null);
+      if (currentJob.get() === jobId) currentJob.set(null);
+      this.around.own.gone(jobId);
       this.panel.close();
     });
   }
@@ -117,7 +119,9 @@ export class JobFlow {
     if (turn !== this.drawn || this.isOver) return; // something newer was drawn meanwhile
     if (isNew) this.moved(job);
     this.panel.show({ title: TITLES[job.state] ?? job.state, body: [steps(job.state), ...body], focus: isNew });
+    this.around.own.seen(job);
     if (WHERE[job.state] === "end") this.ended(job);
+    else currentJob.set(job.jobId);
   }
 
   private moved(job: Job): void {
@@ -130,15 +134,14 @@ export class JobFlow {
   }
 
   private ended(job: Job): void {
-    if (job.state === "expired" || job.refund.owedSats > 0) isLate(job.jobId);
-    currentJob.set(null);
+    if (currentJob.get() === job.jobId) currentJob.set(null);
     if (job.state !== "expired" && job.refund.owedSats === 0) this.following?.stop(); // nothing can change any more
   }
 
   private async body(job: Job): Promise<Child[]> {
     switch (job.state) {
       case "awaiting_eval_payment":
-        return [this.pay(job, "So that Timmy can read your request and name a price", job.evalInvoice)];
+        return [this.pay(job, "To have your request read and priced", job.evalInvoice)];
       case "awaiting_work_payment":
         return [absorbed(job), job.workInvoice ? this.pay(job, "For the work itself", job.workInvoice) : null, priceDetails(job)];
       case "evaluating":
@@ -178,7 +181,7 @@ export class JobFlow {
     return payoutForm({
       amountSats: owedSats,
       button: `Send me the ${sats(owedSats)}`,
-      remember: true,
+      isJobs: true,
       send: async (place) => {
         await ask<Job>(`api/jobs/${job.jobId}/refund`, { body: place, headers: fresh() });
         await this.following?.look();

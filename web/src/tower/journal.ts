@@ -11,11 +11,14 @@ export type Kind = "said" | "mine" | "money" | "work" | "note";
 export class Journal {
   private readonly list = need("#log");
 
-  line(kind: Kind, text: string, who = "", at = new Date().toISOString()): void {
+  /** `isOld`: told again, so it stands where it belongs by its time; what is new stands last, whatever this machine's clock says. */
+  line(kind: Kind, text: string, who = "", at = new Date().toISOString(), isOld = false): void {
     const { list } = this;
     const follows = list.scrollHeight - list.scrollTop - list.clientHeight < AT_THE_END_PX;
     const time = h("time", { dateTime: at }, clock(at));
-    list.append(h("p", { className: kind }, time, " ", who ? h("b", { className: `by-${who.replace(/\W/g, "-")}` }, `${who} `) : null, text));
+    const line = h("p", { className: kind }, time, " ", who ? h("b", { className: `by-${who.replace(/\W/g, "-")}` }, `${who} `) : null, text);
+    const later = isOld ? [...list.children].find((other) => (other.querySelector("time")?.dateTime ?? "") > at) : undefined;
+    list.insertBefore(line, later ?? null);
     while (list.childElementCount > LINES_MAX) list.firstElementChild?.remove();
     if (follows) list.scrollTop = list.scrollHeight;
   }

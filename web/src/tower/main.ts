@@ -10,8 +10,9 @@ import { Bubble } from "./bubble";
 import { facts, learnFacts } from "./facts";
 import type { Identity } from "./identity";
 import { Journal, QUIET } from "./journal";
-import { lookForLate, takeUpSession } from "./late";
+import { takeUpSession } from "./late";
 import { NAMES, unmet, type JobNews, type PaymentNews, type Recent, type ServerMessage, type WorldState } from "./messages";
+import { OwnWork } from "./own";
 import { Panel } from "./panel";
 import { PoolGauge } from "./pool";
 import { PriceLine } from "./price";
@@ -40,11 +41,14 @@ const stage = new Stage(panel);
 const bubble = new Bubble((agentId) => stage.over(agentId));
 let messageCharsMax = 250;
 let wasOpen = false;
+const myWords = new Set<number>(); // by their numbers
 
 const note = (text: string): void => journal.line("note", text);
 const price = new PriceLine(() => ({ isReady: purse?.isReady ?? false, balanceSats: purse?.balanceSats ?? 0 }));
 let purse: Purse | null = null;
 let identity: Identity | null = null;
+
+const own = new OwnWork(panel, { note, open: (jobId) => void resume(jobId).catch(unreachable) });
 
 stage.onNote = note;
 stage.onMove = () => bubble.place();
@@ -92,17 +96,19 @@ function begin(world: WorldState): void {
 /** `isNew`: it happens now, so the scene plays it; what is only told again is written down. */
 function happened(event: Recent, isNew: boolean): void {
   if (event.type === "chat") {
-    const mine = event.mine === true;
+    if (event.mine === true && event.cursor) myWords.add(event.cursor);
+    const mine = event.mine === true || myWords.has(event.cursor ?? 0); // another process, after a break, does not know whose they are
     const who = mine ? "you" : (NAMES[event.agentId] ?? event.agentId);
-    journal.line(mine ? "mine" : "said", event.text, who, event.at);
+    journal.line(mine ? "mine" : "said", event.text, who, event.at, !isNew);
     if (!isNew) return;
     stage.spoke(event.agentId);
     if (event.agentId === "visitor") return;
     bubble.say(event.agentId, who, event.text);
     return announce(`${who} says: ${event.text}`);
   }
-  if (event.type === "payment") journal.line("money", paid(event), "", event.at);
-  else if (JOB_WORDS[event.state]) journal.line("work", JOB_WORDS[event.state] ?? "", "", event.at);
+  if (event.type === "payment") journal.line("money", paid(event), "", event.at, !isNew);
+  else if (JOB_WORDS[event.state]) journal.line("work", JOB_WORDS[event.state] ?? "", "", event.at, !isNew);
+  if (isNew) own.hint();
   if (isNew && event.type === "payment") stage.payment(event.purpose === "refund" ? "out" : "in", event.amountSats);
   if (isNew && event.type === "job") stage.job(event.state);
 }
@@ -162,7 +168,7 @@ function hire(text: string): void {
   if (isPressedTwice(text)) return;
   if (text.length > facts().requestCharsMax) return complain(`A request has at most ${facts().requestCharsMax} characters; this has ${text.length}.`);
   const payer = purse;
-  if (payer?.isReady) void import("./asking").then(({ askFromBalance }) => askFromBalance(panel, payer, text, ended), unreachable);
+  if (payer?.isReady) void import("./asking").then(({ askFromBalance }) => askFromBalance(panel, payer, text, around), unreachable);
   else void import("./job").then(({ JobFlow }) => JobFlow.order(panel, text, around), unreachable);
 }
 
@@ -196,7 +202,7 @@ function ended(): void {
   void identity?.refresh();
 }
 
-const around = { again: hire, note, taken: ended };
+const around = { again: hire, note, taken: ended, own };
 
 function complain(text: string): void {
   need("#price").textContent = text;
@@ -229,11 +235,8 @@ async function start(): Promise<void> {
   const known = currentJob.get();
   if (known !== null) await resume(known);
   const payer = purse;
-  if (payer !== null && openQuestion.get() !== null) void import("./asking").then(({ askAgain }) => askAgain(panel, payer, ended), unreachable);
-  void lookForLate((job) => {
-    note(`${sats(job.refund.owedSats)} of an earlier job are yours to take back.`);
-    if (!panel.isOpen) void resume(job.jobId);
-  });
+  if (payer !== null && openQuestion.get() !== null) void import("./asking").then(({ askAgain }) => askAgain(panel, payer, around), unreachable);
+  void own.begin();
   root.dataset.ready = "yes";
 }
 

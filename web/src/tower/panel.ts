@@ -67,7 +67,8 @@ export class Panel {
     this.body.replaceChildren();
     document.body.classList.remove("paneled");
     last?.();
-    (this.before?.closest("#bar") ? this.before : need("#message")).focus();
+    const { before } = this;
+    (before?.closest("#bar") && !before.hidden ? before : need("#message")).focus();
     this.tell();
   }
 

@@ -70,7 +70,7 @@ function scan(invoice: Invoice, status: HTMLElement): HTMLElement {
   const label = `QR code for ${sats(invoice.amountSats)}. Press to copy.`;
   const code = h("button", { type: "button", className: "qr", "aria-label": label, onclick: () => void copy(invoice, status) });
   code.append(qrCode(scannable(invoice.paymentRequest)));
-  return h("div", { className: "scan" }, h("p", { className: "small" }, "Scan with a Lightning wallet, or press the code to copy it."), code);
+  return h("div", { className: "scan" }, h("p", { className: "small" }, "Scan with a Lightning wallet, or press to copy."), code);
 }
 
 function links(invoice: Invoice, status: HTMLElement): HTMLElement {

@@ -5,16 +5,14 @@ import { ask, said } from "../page/api";
 import { alarm, announce, button, h, quiet } from "../page/dom";
 import { refundAddress } from "../page/memory";
 import { sats } from "../page/money";
-import { destination } from "./bolt11";
 import { facts } from "./facts";
-
-type Place = { invoice: string } | { lightningAddress: string };
+import { place, type Place } from "./places";
 
 export interface Payout {
   amountSats: number;
   button: string; // such as: Send me the 10 sats
   send(place: Place): Promise<void>;
-  remember?: boolean; // offer to keep the address for the next time
+  isJobs?: boolean; // of a job: an LNURL will do as well, and the address can be kept for the next time
 }
 
 /** Null: there is nothing to give back. */
@@ -41,20 +39,23 @@ export function payoutForm(payout: Payout): HTMLElement {
     spellcheck: false,
     autocapitalize: "off",
     value: refundAddress.get() ?? "",
-    placeholder: "you@wallet.example or lnbc…",
+    placeholder: `you@wallet.example, ${payout.isJobs ? "lnurl1…, " : ""}lnbc…`,
     "aria-describedby": "payout-trouble",
   });
   const keep = h("input", { type: "checkbox", id: "payout-keep", checked: refundAddress.get() !== null });
   const presses: HTMLButtonElement[] = [];
 
-  async function send(place: () => Promise<Place | null>): Promise<void> {
+  const places = payout.isJobs ? ["Lightning address", "LNURL", "an invoice"] : ["Lightning address", "an invoice"];
+  const named = `${places.slice(0, -1).join(", ")}, or ${places.at(-1)} for exactly ${sats(payout.amountSats)}`;
+
+  async function send(way: () => Promise<Place | null>): Promise<void> {
     trouble.textContent = "";
     for (const press of presses) press.disabled = true;
     try {
-      const found = await place();
-      if (found === null) throw new Error("Write a Lightning address (you@wallet.example), or paste an invoice for exactly this amount.");
+      const found = await way();
+      if (found === null || ("lnurl" in found && !payout.isJobs)) throw new Error(`Write a ${named}.`);
       await payout.send(found);
-      if (payout.remember) remember(found, keep.checked); // not before: an address that was refused would be refused with every order
+      if (payout.isJobs) remember(found, keep.checked); // not before: an address that was refused would be refused with every order
       announce("The sats are on their way");
     } catch (problem) {
       trouble.textContent = said(problem);
@@ -71,22 +72,22 @@ export function payoutForm(payout: Payout): HTMLElement {
   }
   const onsubmit = (event: Event): void => {
     event.preventDefault();
-    void send(() => Promise.resolve(destination(input.value)));
+    void send(() => Promise.resolve(place(input.value)));
   };
   return h(
     "form",
     { className: "payout", onsubmit },
-    h("label", { htmlFor: id }, `Lightning address, or an invoice for exactly ${sats(payout.amountSats)}`),
+    h("label", { htmlFor: id }, named),
     input,
-    payout.remember ? h("label", { className: "check", htmlFor: "payout-keep" }, keep, "Send what is left there by itself from now on") : null,
+    payout.isJobs ? h("label", { className: "check", htmlFor: "payout-keep" }, keep, "Send what is left there by itself from now on") : null,
     trouble,
     h("div", { className: "row" }, ...presses),
   );
 }
 
-function remember(place: Place, wanted: boolean): void {
+function remember(kept: Place, wanted: boolean): void {
   if (!wanted) refundAddress.set(null);
-  else if ("lightningAddress" in place) refundAddress.set(place.lightningAddress);
+  else if ("lightningAddress" in kept) refundAddress.set(kept.lightningAddress);
 }
 
 async function fromWallet(amountSats: number): Promise<Place> {

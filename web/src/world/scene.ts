@@ -1,18 +1,17 @@
 /** The workshop as a picture. It shows what the page says in words, and the page can do without it. */
 
-import { Color, DoubleSide, Fog, HemisphereLight, Mesh, MeshBasicMaterial, NeutralToneMapping, PerspectiveCamera, PointLight, Scene as World, Vector3, WebGLRenderer, type Object3D, type Material } from "three";
+import { Color, DoubleSide, Fog, Mesh, NeutralToneMapping, PerspectiveCamera, Scene as World, Vector3, WebGLRenderer, type Object3D, type Material } from "three";
 import type { AgentId, AgentState, JobNews } from "../tower/messages";
 import type { Point } from "../tower/bubble";
 import { makeCrystal } from "./crystal";
-import { Effects, halo, softLight } from "./effects";
+import { Effects, softLight } from "./effects";
 import { Governor, isSoftware } from "./governor";
 import { makeHelper, type Helper, type HelperId } from "./helpers";
-import { AMBER, clay, haze, IDENTITY, mesh, shining } from "./palette";
-import { BALL, HEARTH, LANTERN, makeRoom, WINDOW } from "./room";
-import { Sculpture } from "./sculpture";
+import { Lighting } from "./lighting";
+import { AMBER, clay, IDENTITY, mesh, shining } from "./palette";
+import { BALL, HEARTH, makeRoom, WINDOW } from "./room";
 import { makeSky } from "./sky";
 import { makeWizard } from "./wizard";
-import { CylinderGeometry } from "three";
 
 export interface Scene {
   agent(agentId: AgentId, state: AgentState): void;
@@ -74,17 +73,10 @@ class Workshop implements Scene {
   private readonly sky = makeSky(WINDOW.wide, WINDOW.tall);
   private readonly glow = softLight();
   private readonly effects = new Effects(this.glow);
-  private readonly fire = new PointLight(0xff8a3a, 26, 11, 1.6);
-  private readonly lamp = new PointLight(0xffc27a, 30, 15, 1.5);
-  private readonly orb = new PointLight(0xffb544, 9, 7, 1.6);
-  private readonly beam = new PointLight(0xffffff, 60, 13, 1.2);
-  private readonly air = new HemisphereLight(0xffdfb0, 0x3a2412, 1);
-  private readonly shaft: Mesh;
-  private readonly halos = { fire: halo(this.glow, 0xff7a2a, 4.2, 0.4), lamp: halo(this.glow, 0xffc46a, 2.6, 0.5), lamp2: halo(this.glow, 0xffc46a, 2.2, 0.4), orb: halo(this.glow, AMBER, 3.1, 0.34), staff: halo(this.glow, 0xffb84a, 1.1, 0.6) };
+  private readonly lighting = new Lighting(this.glow, this.wizard.staffTip);
   private readonly governor: Governor;
   private readonly calm: boolean;
   private readonly watchers: (() => void)[] = [];
-  private lamps = 1;
   private level = 0;
   private shownLevel = 0;
   private pulse = 0;
@@ -112,7 +104,7 @@ class Workshop implements Scene {
     this.renderer.toneMappingExposure = 1.05;
     this.governor = new Governor(Math.min(2, devicePixelRatio), () => this.resize());
     this.calm = wishes.reduced || wishes.still || (isSoftware(context) && !wishes.moving);
-    this.shaft = this.build();
+    this.build();
     this.setHour();
     this.watch();
     this.resize();
@@ -121,7 +113,7 @@ class Workshop implements Scene {
 
   // Building ---------------------------------------------------------------------------------------------------
 
-  private build(): Mesh {
+  private build(): void {
     const { world } = this;
     world.background = new Color(0x0b0805);
     const room = makeRoom();
@@ -136,32 +128,13 @@ class Workshop implements Scene {
       this.helpers.set(id, helper);
       world.add(helper.group);
     }
-    const shaft = mesh(shaftOfLight(), haze(0.07));
-    this.fire.position.set(HEARTH[0] + 1.2, 1.1, HEARTH[2] + 0.9);
-    this.lamp.position.set(LANTERN[0] - 1.2, LANTERN[1] + 0.3, LANTERN[2] + 3);
-    this.orb.position.set(BALL.at[0], BALL.at[1] + 0.35, BALL.at[2] + 0.55);
-    this.beam.position.set(0, WINDOW.at[1] + 2.6, WINDOW.at[2] + 1.1);
-    const [x, y, z] = LANTERN;
-    this.halos.fire.position.set(HEARTH[0] + 0.35, 0.9, HEARTH[2] + 0.25);
-    this.halos.lamp.position.set(x, y, z);
-    this.halos.lamp2.position.set(-x, y + 0.35, z - 0.4);
-    this.halos.orb.position.set(...BALL.at);
-    this.halos.staff.position.set(...this.wizard.staffTip);
-    this.halos.staff.position.z -= 0.35;
-    world.add(this.fire, this.lamp, this.orb, this.beam, this.air, shaft, ...Object.values(this.halos));
-    return shaft;
+    world.add(...this.lighting.all);
   }
 
   private setHour(): void {
     const now = new Date();
     const light = this.sky.set(this.wishes.hour ?? now.getHours() + now.getMinutes() / 60);
-    this.lamps = light.lamps;
-    this.beam.color.copy(light.colour);
-    this.beam.intensity = 12 * light.strength;
-    this.air.intensity = 1.15 - light.night * 0.55;
-    this.air.color.set(0xffe2b8).lerp(new Color(0x9fb0ff), light.night * 0.35);
-    (this.shaft.material as MeshBasicMaterial).color.copy(light.colour);
-    (this.shaft.material as MeshBasicMaterial).opacity = 0.05 + 0.05 * light.strength;
+    this.lighting.set(light);
     this.effects.moteColour.copy(light.colour).lerp(new Color(0xffc98a), 0.6);
   }
 
@@ -242,13 +215,7 @@ class Workshop implements Scene {
     this.shownLevel += (this.level - this.shownLevel) * ease;
     this.look += (this.lookAt - this.look) * ease;
     this.pulse = Math.max(0, this.pulse - step * 0.8);
-    const flicker = 1 + Math.sin(t * 11) * 0.05 + Math.sin(t * 7.3) * 0.05 + Math.sin(t * 23) * 0.02;
-    this.fire.intensity = 26 * flicker * (0.6 + 0.4 * this.lamps);
-    this.lamp.intensity = 34 * this.lamps * (1 + Math.sin(t * 2.1) * 0.02);
-    this.orb.intensity = 7 + 5 * this.shownLevel + this.pulse * 14 + this.busy * 3;
-    this.halos.orb.material.opacity = 0.14 + this.shownLevel * 0.1 + this.pulse * 0.4;
-    this.halos.fire.material.opacity = 0.36 * flicker;
-    this.halos.staff.material.opacity = 0.4 + this.busy * 0.3 + Math.sin(t * 3) * 0.08;
+    this.lighting.move(t, this.shownLevel, this.pulse, this.busy);
     this.wizard.move(t, this.busy, this.look);
     this.crystal.move(t, this.shownLevel, this.pulse, this.busy);
     this.sky.move(t);
@@ -397,17 +364,4 @@ class Workshop implements Scene {
     this.renderer.dispose();
     this.renderer.forceContextLoss();
   }
-}
-
-/** From the window down to the floor, fading. */
-function shaftOfLight(): Mesh["geometry"] {
-  const shaft = new CylinderGeometry(1.25, 2.6, 9.5, 20, 6, true);
-  const made = new Sculpture().add(shaft, 0xffffff, { at: [0.2, 2.1, -2.6], turn: [-0.98, 0, 0] }).done();
-  const colours = made.getAttribute("color");
-  const along = shaft.getAttribute("uv");
-  for (let n = 0; n < colours.count; n++) {
-    const fade = Math.pow(Math.sin(Math.min(1, along.getY(n)) * Math.PI), 0.8) * 0.55 * (0.3 + along.getY(n) * 0.7);
-    colours.setXYZ(n, fade, fade, fade);
-  }
-  return made;
 }
