@@ -141,6 +141,10 @@ class Buying:
                     piece = str(event.data.get("text", ""))
                     shown += piece
                     yield Piece(piece)
+                elif event.kind == "restarted":
+                    if shown:
+                        yield Afresh()
+                    shown = ""
                 elif event.kind == "job":
                     job = answers.job(event.data)
                     yield Moved(job)

@@ -123,7 +123,11 @@ class Jobs:
         seq = 0
         while news := await self._db.read(events.of_subject, job_id, seq):
             seq = news[-1].seq
-            pieces += [event.body.get("text") or "" for event in news if event.kind == "progress"]
+            for event in news:
+                if event.kind == "restarted":
+                    pieces.clear()
+                elif event.kind == "progress":
+                    pieces.append(event.body.get("text") or "")
         return "".join(pieces)
 
     async def refund(self, job_id: str, destination: Destination, *, key: Key | None = None) -> JobView:

@@ -144,7 +144,13 @@ class JobStream(Stream[JobNews]):
 
 
 def _progress(item: JobNews) -> tuple[str, Shown] | None:
-    return ("progress", {"text": item.text or ""}) if item.kind == "progress" else None
+    match item.kind:
+        case "progress":
+            return "progress", {"text": item.text or ""}
+        case "restarted":
+            return "restarted", {}
+        case _:
+            return None
 
 
 class SessionStream(Stream[SessionNews]):
