@@ -30,9 +30,9 @@ may always. There is no compression: messages are small, and the same bytes go t
 
 Limits: a message has at most {sockets.MESSAGE_BYTES_MAX:,} bytes. {crowd.FRAMES_AT_ONCE} may come at once, and
 {crowd.FRAMES_PER_SECOND} more in each second; of what is said to all, {crowd.WORDS_AT_ONCE} and {crowd.WORDS_PER_SECOND}, from one
-address {crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}. Beyond that comes an `error`, and who does not stop is closed. How many
-connections there may be, and how often Timmy answers, is set by `VIEWERS_MAX`, `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY`
-([settings](settings.md)).
+address {crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}, and from everybody together {crowd.ALL_AT_ONCE} and {crowd.ALL_PER_SECOND}. Beyond that comes an `error`,
+and who does not stop is closed. How many connections there may be, and how often Timmy answers, is set by `VIEWERS_MAX`,
+`VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY` ([settings](settings.md)).
 
 | close code | means |
 |---|---|
@@ -41,8 +41,9 @@ connections there may be, and how often Timmy answers, is set by `VIEWERS_MAX`, 
 | 1009 | a message was too large |
 | 1013 | too many visitors, or the database is away: come back later |
 
-A reader that takes nothing is let go without a word, once {sockets.UNSENT_BYTES_MAX // 1024} KiB wait for it; so is one that sends
-nothing for {sockets.PING_SECONDS:.0f} seconds and then does not answer a ping for {sockets.PONG_SECONDS:.0f}.
+A reader that takes nothing is let go without a word, once {sockets.UNSENT_BYTES_MAX // 1024} KiB wait for it, and the slowest first where
+{sockets.ALL_UNSENT_BYTES_MAX // 1024 // 1024} MiB wait for all of them together; so is one that sends nothing for
+{sockets.PING_SECONDS:.0f} seconds and then does not answer a ping for {sockets.PONG_SECONDS:.0f}.
 """
 
 

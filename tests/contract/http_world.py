@@ -56,7 +56,7 @@ class Treats:
         had = self.had.get(address, 0)
         use = Use(had < self.per_address.most, max(0, self.per_address.most - had - 1), 0, self.clock.now_ms() + HOUR_MS)
         if not use.granted:
-            raise DemoUsedUp("Wait an hour.", right=self.per_address, use=use, retry_after_seconds=3_600)
+            raise DemoUsedUp("Wait an hour.", use=use, retry_after_seconds=3_600)
         self.had[address] = had + 1
         if "please reject this" in request:
             return Answer(None, "You asked for it.", False, use)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+import structlog
 from tests.contract.visiting import arrive, eventually
 from tests.contract.world_stage import Counting, Stage, answered, said, say
 
+from timmy import events
 from timmy.clock import ManualClock
-from timmy.db import Database
+from timmy.db import Database, Tx
+from timmy.events import NewEvent
 from timmy.models import ProviderDown, ProviderRefused
-from timmy.world import Terms
+from timmy.world import Terms, talk
 from timmy.world.talk import CLOUDED, MOMENT
 
 
@@ -103,6 +107,92 @@ async def test_a_model_that_is_down_is_said_politely(stage: Stage, trouble: Exce
         await eventually(lambda: bool(ear.of_type("agent_state", agentId="gamma", state="working")))
         stage.clock.advance(seconds=5)
         await eventually(lambda: bool(ear.of_type("agent_state", agentId="gamma", state="idle")))
+
+
+@pytest.mark.parametrize("trouble", [ProviderDown("away"), ProviderRefused("no"), RuntimeError("an adapter's fault")])
+async def test_the_operator_reads_why_a_visitor_got_no_answer(stage: Stage, trouble: Exception) -> None:
+    stage.model.says = trouble
+    with structlog.testing.capture_logs() as logs:
+        async with stage.world() as world:
+            viewer, ear = await arrive(world)
+            say(world, viewer, "Hello")
+            assert await answered(ear) == [CLOUDED]
+    (line,) = [line for line in logs if line["event"] == "world.no_answer"]
+    assert line["log_level"] in ("warning", "error")
+    assert "Hello" not in str(line), "what visitors say does not stand in a log"
+
+
+async def test_an_answer_that_cannot_be_written_down_is_told_to_whoever_waits_for_it(stage: Stage) -> None:
+    async with stage.world() as world:
+        viewer, ear = await arrive(world)
+        stage.model.asks = asyncio.Event()
+        stage.model.may_answer = asyncio.Event()
+        say(world, viewer, "Hello")
+        await stage.model.asks.wait()
+        stage.db.down = True
+        stage.model.may_answer.set()
+        assert await answered(ear) == [CLOUDED]
+        stage.db.down = False
+
+
+async def test_words_that_were_not_written_down_are_forgotten(stage: Stage) -> None:
+    async with stage.world() as world:
+        viewer, ear = await arrive(world)
+        stage.db.down = True
+        for _ in range(3):
+            say(world, viewer, "Hello")
+        await eventually(lambda: len(ear.of_type("error", code="not_said")) == 3)
+        assert not world.talk._said
+        stage.db.down = False
+
+
+async def test_words_that_many_others_outrun_are_remembered_by_nobody(stage: Stage) -> None:
+    async with stage.world() as world:
+        viewer, ear = await arrive(world)
+        noise = [NewEvent(f"job_{n}", "state", {"state": "complete"}) for n in range(100)]
+        say(world, viewer, "Hello")
+        await stage.happen(*noise)
+        await eventually(lambda: bool(ear.of_type("job")))
+        await eventually(lambda: not world.talk._said)
+
+
+async def test_a_tag_that_is_no_tag_breaks_nothing(stage: Stage) -> None:
+    async with stage.world() as world:
+        _, ear = await arrive(world)
+        for by in (["x"], {"x": 1}, 7, None):
+            await stage.happen(NewEvent("world", "chat", {"agentId": "visitor", "text": "Hello", "by": by}))
+        await eventually(lambda: len(said(ear, "visitor")) == 4)
+        assert not [message for message in ear.of_type("chat") if message.get("mine")]
+
+
+async def test_how_much_was_said_here_does_not_grow_for_ever(on_each: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever said it, and from however many addresses: nothing else is forgotten with it."""
+    monkeypatch.setattr(talk, "KEPT_MAX", 10)
+    monkeypatch.setattr(talk, "THIN_OUT_EVERY", 5)
+
+    def kept(tx: Tx) -> int:
+        return len(events.of_subject(tx, "world"))
+
+    await on_each.happen(NewEvent("job_1", "state", {"state": "complete"}))
+    async with on_each.world(Terms(0, 100, 100, 50)) as world:
+        _, ear = await arrive(world)
+        for n in range(40):
+            viewer, _ = await arrive(world, f"192.0.2.{n}")
+            say(world, viewer, f"Hello {n}")
+            await eventually(lambda n=n: f"Hello {n}" in said(ear, "visitor"))  # type: ignore[misc]
+            world.leave(viewer)
+    assert await on_each.db.inner.read(kept) < 10 + 5
+    assert len(await on_each.db.inner.read(events.of_subject, "job_1")) == 1
+
+
+async def test_all_addresses_together_are_not_louder_than_anybody_can_read(stage: Stage) -> None:
+    async with stage.world() as world:
+        ears = []
+        for n in range(80):
+            viewer, ear = await arrive(world, f"198.51.100.{n}")
+            say(world, viewer, "Buy now!")
+            ears.append(ear)
+        assert len([ear for ear in ears if ear.of_type("error", code="too_busy")]) == 20
 
 
 async def test_a_model_that_hangs_is_not_waited_for(stage: Stage) -> None:

@@ -33,9 +33,14 @@ class Model(BuiltinAgent):
         self.says = says
         self.asked: list[Prompt] = []
         self.hangs = False
+        self.asks: asyncio.Event | None = None  # set when it was asked
+        self.may_answer: asyncio.Event | None = None
 
     async def complete(self, prompt: Prompt, *, model: str, max_output_tokens: int) -> Completion:
         self.asked.append(prompt)
+        if self.asks is not None and self.may_answer is not None:
+            self.asks.set()
+            await self.may_answer.wait()
         if self.hangs:
             await asyncio.Event().wait()
         if isinstance(self.says, Exception):

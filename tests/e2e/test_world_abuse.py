@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,29 @@ async def test_a_reader_that_takes_nothing_is_let_go(site: Site, monkeypatch: py
         await other.of_type("pong")
 
 
+@pytest.mark.fault("H05")
+async def test_slow_readers_together_are_kept_no_more_than_so_much_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them alone would be borne with; the slowest go first, and who reads stays."""
+    monkeypatch.setattr(sockets, "ALL_UNSENT_BYTES_MAX", 64_000)
+    monkeypatch.setattr(sockets, "ALL_UNSENT_BYTES_AFTER", 48_000)
+    world = site.app.house.world
+    assert world is not None
+    slow = 6
+    async with visiting(site.url) as other, AsyncExitStack() as readers:
+        await other.next()
+        for _ in range(slow):
+            await readers.enter_async_context(raw(site, receive_bytes=4_096))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(world.crowd) < 1 + slow:
+                await asyncio.sleep(0.01)
+            much = frame({"type": "error", "code": "too_busy", "error": "x" * 4_000, "at": "2026-01-01T00:00:00.000Z"})
+            while len(world.crowd) > 3:
+                world.crowd.tell(much, but={})
+                await other.of_type("error")
+        await other.send({"type": "ping"})
+        await other.of_type("pong")
+
+
 async def test_bytes_and_broken_text_are_refused(site: Site) -> None:
     async with visiting(site.url) as visitor:
         await visitor.next()
@@ -189,8 +212,25 @@ async def test_who_leaves_without_a_word_leaves_nothing_behind(site: Site) -> No
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(world.crowd) or world.crowd.room_for("127.0.0.1") is not None:
             await asyncio.sleep(0.01)
-    assert world.crowd.places_taken == 0
     await feels_nothing(site)
+
+
+async def test_those_who_were_let_in_and_left_without_a_word_take_nobodys_place(tmp_path: Path) -> None:
+    async with serving({"DATA_DIR": str(tmp_path), "VIEWERS_MAX": "3", "VIEWERS_PER_ADDRESS": "3"}) as site:
+        world = site.app.house.world
+        assert world is not None
+        for _ in range(3):
+            async with raw(site) as one, raw(site) as two, raw(site) as three:
+                assert world.crowd.room_for("127.0.0.1") is not None
+                for each in (one, two, three):
+                    each.writer.transport.abort()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while world.crowd.room_for("127.0.0.1") is not None:
+                    await asyncio.sleep(0.01)
+            await feels_nothing(site)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(world.crowd):
+                    await asyncio.sleep(0.01)
 
 
 async def test_who_does_not_answer_a_ping_is_let_go_and_who_does_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from timmy.db import Row, Tx
 from timmy.events import store
 from timmy.events.store import last
 
-__all__ = ["Event", "NewEvent", "after", "append", "last", "latest", "of_subject"]
+__all__ = ["Event", "NewEvent", "after", "append", "keep_last", "last", "latest", "of_subject"]
 
 READ_MAX = 500
 
@@ -64,6 +64,11 @@ def latest(tx: Tx, seq: int, kinds: Sequence[str], limit: int = READ_MAX) -> lis
 
 def of_subject(tx: Tx, subject: str, seq: int = 0, limit: int = READ_MAX) -> list[Event]:
     return [_event(row) for row in store.of_subject(tx, subject, seq, limit)]
+
+
+def keep_last(tx: Tx, subject: str, count: int) -> int:
+    """Forget all of a subject but its last `count` events; how many went. For what is said and not for what was paid."""
+    return store.keep_last(tx, subject, count)
 
 
 def _event(row: Row) -> Event:

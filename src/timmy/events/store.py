@@ -49,6 +49,16 @@ def after_of(tx: Tx, seq: int, kinds: Sequence[str], limit: int) -> list[Row]:
     )
 
 
+def keep_last(tx: Tx, subject: str, count: int) -> int:
+    return tx.run(
+        """DELETE FROM events
+            WHERE subject = :subject
+              AND seq <= (SELECT seq FROM events WHERE subject = :subject ORDER BY seq DESC LIMIT 1 OFFSET :count)""",
+        subject=subject,
+        count=count,
+    )
+
+
 def last(tx: Tx) -> int:
     row = tx.one("SELECT value FROM counters WHERE name = 'events'")
     assert row is not None, "migration 0002 put the counter there"

@@ -26,7 +26,9 @@ MESSAGE_BYTES_MAX = 4_096  # 250 characters, each escaped as twelve, and some ro
 PARSED_AT_ONCE = 512  # bytes: between two pieces it is looked whether the sender has already said too much
 PIECES_MAX = 16  # frames of one message
 FRAMES_AT_ONCE, FRAMES_PER_SECOND = 40, 10  # of any kind, pings too: no page sends so many
-UNSENT_BYTES_MAX = 256 * 1_024  # what waits for a reader that takes nothing
+UNSENT_BYTES_MAX = 64 * 1_024  # what waits for a reader that takes nothing
+ALL_UNSENT_BYTES_MAX = 16 * 1_024 * 1_024  # what waits for all slow readers of this process together
+ALL_UNSENT_BYTES_AFTER = ALL_UNSENT_BYTES_MAX * 3 // 4  # so far the slowest go when it is more, and not one by one
 KERNEL_BYTES_MAX = 64 * 1_024  # or the kernel would keep megabytes for it before we notice
 LINGER_SECONDS = 2.0  # what was said last can be read, before the connection is gone
 CLOSE_SECONDS = 5.0
@@ -46,7 +48,19 @@ class Sockets:
     def __init__(self) -> None:
         self.opening: set[Socket] = set()
         self.lines: set[Line[Any]] = set()
+        self.unsent_bytes = 0  # what was waiting for each, as each was last written to
         self._round: asyncio.TimerHandle | None = None
+
+    def relieve(self) -> None:
+        """Too much waits for slow readers: count anew, for some have read on meanwhile, and let the slowest go."""
+        for line in self.lines:
+            line.count_unsent()
+        if self.unsent_bytes <= ALL_UNSENT_BYTES_MAX:
+            return
+        for line in sorted(self.lines, key=lambda line: line.unsent_bytes, reverse=True):
+            if self.unsent_bytes <= ALL_UNSENT_BYTES_AFTER:
+                break
+            line.let_go()
 
     def add(self, line: Line[Any]) -> None:
         self.lines.add(line)
@@ -134,7 +148,7 @@ class Line(asyncio.Protocol, Generic[Whose]):
 
     __slots__ = (
         "_conn", "_counted_at", "_frames_left", "_gone", "_heard", "_heard_at", "_is_binary", "_is_deaf", "_pieces", "_pinged_at",
-        "_sockets", "_timer", "_transport", "_whose", "is_closing",
+        "_sockets", "_timer", "_transport", "_whose", "is_closing", "unsent_bytes",
     )  # fmt: skip
 
     def __init__(self, heard: Callable[[Whose, str | bytes], None], gone: Callable[[Whose], None]) -> None:
@@ -149,6 +163,7 @@ class Line(asyncio.Protocol, Generic[Whose]):
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: Sockets | None = None
         self.is_closing = False
+        self.unsent_bytes = 0  # as it was last counted
 
     def belongs_to(self, whose: Whose) -> None:
         self._whose = whose
@@ -166,11 +181,29 @@ class Line(asyncio.Protocol, Generic[Whose]):
         """Write whole frames. False: it is closing, or its reader is so slow that it was let go."""
         if self.is_closing or self._transport.is_closing():
             return False
-        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-            self._transport.abort()
-            return False
+        if self._transport.get_write_buffer_size() or self.unsent_bytes:  # the reader is behind, or was
+            self.count_unsent()
+            if self.unsent_bytes > UNSENT_BYTES_MAX:
+                self.let_go()
+            elif self._sockets is not None and self._sockets.unsent_bytes > ALL_UNSENT_BYTES_MAX:
+                self._sockets.relieve()
+            if self._transport.is_closing():
+                return False
         self._transport.write(frames)
         return True
+
+    def count_unsent(self) -> None:
+        self._count(self._transport.get_write_buffer_size())
+
+    def let_go(self) -> None:
+        """At once, and without a word: it would not read that either."""
+        self._count(0)
+        self._transport.abort()
+
+    def _count(self, unsent_bytes: int) -> None:
+        if self._sockets is not None:
+            self._sockets.unsent_bytes += unsent_bytes - self.unsent_bytes
+        self.unsent_bytes = unsent_bytes
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye, and listen no more."""
@@ -213,6 +246,7 @@ class Line(asyncio.Protocol, Generic[Whose]):
         self.is_closing = True
         if self._timer is not None:
             self._timer.cancel()
+        self._count(0)
         if self._sockets is not None:
             self._sockets.lines.discard(self)
         whose, self._whose = self._whose, None

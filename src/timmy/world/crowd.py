@@ -12,6 +12,7 @@ from timmy.world.frames import frame
 FRAMES_AT_ONCE, FRAMES_PER_SECOND = 12, 4  # messages of any kind that one connection may send
 WORDS_AT_ONCE, WORDS_PER_SECOND = 5, 1  # of those, what is said to all
 ADDRESS_AT_ONCE, ADDRESS_PER_SECOND = 10, 1  # the same, by all connections of an address together
+ALL_AT_ONCE, ALL_PER_SECOND = 60, 20  # and by everybody in front of one process: more than that nobody could read
 STRIKES_MAX = 20  # a page that is only too quick stops when it is told so; after this many it is no page
 
 GOING_AWAY, POLICY, TRY_LATER = 1001, 1008, 1013  # RFC 6455 section 7.4.1, and the IANA registry for the last
@@ -74,16 +75,12 @@ class Crowd:
         self._per_address_max = per_address_max
         self._viewers: set[Viewer] = set()
         self._places: Counter[str] = Counter()  # by address, from the handshake on
-        self._taken = 0
+        self._taken = 0  # by those who watch, and by those who are being let in or out
         self._words: dict[str, Bucket] = {}
+        self._all_words = Bucket(ALL_AT_ONCE, ALL_PER_SECOND)
 
     def __len__(self) -> int:
         return len(self._viewers)
-
-    @property
-    def places_taken(self) -> int:
-        """By those who watch, and by those who are being let in or out."""
-        return self._taken
 
     def room_for(self, address: str) -> tuple[int, str] | None:
         """None: come in. Otherwise the code to close with, and why."""
@@ -125,6 +122,10 @@ class Crowd:
                 self._words = {at: kept for at, kept in self._words.items() if not kept.is_full(now_ms)}
             bucket = self._words[address] = Bucket(ADDRESS_AT_ONCE, ADDRESS_PER_SECOND)
         return bucket.take(now_ms)
+
+    def may_be_heard(self, now_ms: int) -> bool:
+        """Whoever speaks: all of them together are not too loud."""
+        return self._all_words.take(now_ms)
 
     def close_all(self, code: int, reason: str) -> None:
         for viewer in list(self._viewers):

@@ -32,9 +32,8 @@ class DemoUsedUp(Refusal):
     code = "demo_used_up"
     title = "The free answers are used up"
 
-    def __init__(self, message: str = "", *, right: Right | None = None, use: Use | None = None, retry_after_seconds: int = 1) -> None:
+    def __init__(self, message: str = "", *, use: Use | None = None, retry_after_seconds: int = 1) -> None:
         super().__init__(message, retryAfterSeconds=retry_after_seconds)
-        self.right = right
         self.use = use
         self.retry_after_seconds = retry_after_seconds
 
@@ -112,7 +111,6 @@ class Demo:
         seconds = max(1, -(-(over.ends_at_ms - self._clock.now_ms()) // SECOND_MS))
         return DemoUsedUp(
             f"{why} Wait {seconds} seconds, or POST /api/jobs: an answer costs a few sats.",
-            right=self.per_address,
             use=use,
             retry_after_seconds=seconds,
         )

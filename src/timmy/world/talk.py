@@ -23,11 +23,14 @@ from timmy.world.crowd import POLICY, STRIKES_MAX, Crowd, Viewer
 from timmy.world.free_words import FreeWords
 from timmy.world.plain import one_line, spoken
 from timmy.world.terms import MESSAGE_CHARS_MAX, REPLY_CHARS_MAX, Terms
-from timmy.world.told import CHAT, WORLD
+from timmy.world.told import CHAT, WORLD, Told
 from timmy.world.uses import Right
 
 REPLY_TOKENS_MAX = 400  # of which a reasoning model may think most; what is said is cut to REPLY_CHARS_MAX
 SPEAKING_MAX = 64  # messages on their way to the database at once
+SAID_MAX = 1_000  # words whose speaker is remembered; of what has not come back by then, nobody is told that it was theirs
+KEPT_MAX = 1_000  # words that stay in the database, whoever said them
+THIN_OUT_EVERY = 50  # of what this process wrote
 TOLD_OFF_EVERY_MS = 1 * SECOND_MS
 MOMENT = "I need a moment…"
 CLOUDED = "My crystal ball has clouded over. Ask me again in a little while."
@@ -60,7 +63,8 @@ class Talk:
         self._per_day = Right("chat_day", uses.DAY_MS, terms.replies_per_day)
         self._speaking = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self.said: dict[str, Viewer] = {}  # by tag: whose words they are, until they have come back from the log
+        self._unthinned = THIN_OUT_EVERY  # the last process may have died before it came to it
+        self._said: dict[str, Viewer] = {}  # by tag: whose words they are, until they have come back from the log
 
     def hear(self, viewer: Viewer, given: str | bytes) -> None:
         """One message of a viewer, of a size that was checked. Never waits, and never raises."""
@@ -93,17 +97,23 @@ class Talk:
             return self._error(viewer, "message_empty", "There is nothing in it that could be shown. Say something.")
         if not (viewer.words.take(now_ms) and self._crowd.may_speak(viewer.address, now_ms)):
             return self._tell_off(viewer, now_ms)
-        if self._speaking >= SPEAKING_MAX:
+        if self._speaking >= SPEAKING_MAX or not self._crowd.may_be_heard(now_ms):
             return self._error(viewer, "too_busy", "Everybody is talking at once. Say it again in a moment.")
         by = self._random_bytes(8).hex()
         self._speaking += 1
-        self.said[by] = viewer
+        self._said[by] = viewer
+        if len(self._said) > SAID_MAX:
+            del self._said[next(iter(self._said))]
         self._spawn(self._speak(viewer, Words(text, by, viewer.address, now_ms)))
+
+    def whose(self, told: Told) -> Viewer | None:
+        """Who of those in front of this process has said it. Asked once: after that it is nobody's."""
+        return self._said.pop(told.by, None) if told.by is not None and told.is_a_visitors else None
 
     def forget(self, viewer: Viewer) -> None:
         """It has left: nobody is to be told any more that these words are their own."""
-        for by in [by for by, speaker in self.said.items() if speaker is viewer]:
-            del self.said[by]
+        for by in [by for by, speaker in self._said.items() if speaker is viewer]:
+            del self._said[by]
 
     async def aclose(self) -> None:
         for task in self._tasks:
@@ -113,18 +123,32 @@ class Talk:
     # said --------------------------------------------------------------------------------------------------
 
     async def _speak(self, viewer: Viewer, words: Words) -> None:
+        is_written = False
         try:
             answered = await self._db.write_grouped(self._say_together, words)
+            is_written = True
         except DatabaseDown:
-            self.said.pop(words.by, None)
             return self._error(viewer, "not_said", "That could not be written down just now. Say it again in a moment.")
         finally:
             self._speaking -= 1
+            if not is_written:  # it will never come back
+                self._said.pop(words.by, None)
         self._bell.ring()
         if answered:
-            self._spawn(self._answer(words))
+            self._spawn(self._answer(viewer, words))
         elif self._per_minute.most:
-            viewer.push({"type": CHAT, "agentId": "timmy", "text": MOMENT, "at": iso(self._clock.now_ms())})
+            self._whisper(viewer, MOMENT)
+        self._unthinned += 1
+        if self._unthinned >= THIN_OUT_EVERY:
+            self._unthinned = 0
+            await self._thin_out()
+
+    async def _thin_out(self) -> None:
+        """Many addresses together may say much: what has long scrolled by goes."""
+        try:
+            await self._db.write(events.keep_last, WORLD, KEPT_MAX)
+        except DatabaseDown as down:
+            log.warning("world.not_thinned_out", why=down.message)
 
     def _say_together(self, tx: Tx, said: Sequence[Words]) -> list[bool]:
         """Write them down; which of them will be answered."""
@@ -146,19 +170,30 @@ class Talk:
         store.give_back(tx, self._per_day.what, uses.EVERYBODY, of_the_day.since_ms)
         return False
 
-    async def _answer(self, words: Words) -> None:
-        try:
-            completion = await self._free_words.say(visitor_prompt(words.text), max_output_tokens=REPLY_TOKENS_MAX)
-            text = spoken(completion.text, REPLY_CHARS_MAX) or SPEECHLESS
-        except Outage as outage:
-            log.info("world.no_answer", code=outage.code)
-            text = CLOUDED
-        answer = NewEvent(WORLD, CHAT, {"agentId": "timmy", "text": text, "by": words.by})
+    async def _answer(self, viewer: Viewer, words: Words) -> None:
+        answer = NewEvent(WORLD, CHAT, {"agentId": "timmy", "text": await self._reply(words), "by": words.by})
         try:
             await self._db.write(events.append, self._clock.now_ms(), [answer])
         except DatabaseDown as down:
             log.warning("world.answer_lost", why=down.message)
+            return self._whisper(viewer, CLOUDED)
         self._bell.ring()
+
+    async def _reply(self, words: Words) -> str:
+        """What is said in any case: a visitor who was promised an answer gets one."""
+        try:
+            completion = await self._free_words.say(visitor_prompt(words.text), max_output_tokens=REPLY_TOKENS_MAX)
+        except Outage as outage:
+            log.warning("world.no_answer", code=outage.code, why=outage.message)
+            return CLOUDED
+        except Exception:  # a fault of ours, or of an adapter: for the operator to read, and nothing a visitor could do about
+            log.exception("world.no_answer", code="fault")
+            return CLOUDED
+        return spoken(completion.text, REPLY_CHARS_MAX) or SPEECHLESS
+
+    def _whisper(self, viewer: Viewer, text: str) -> None:
+        """To one visitor, and kept by nobody."""
+        viewer.push({"type": CHAT, "agentId": "timmy", "text": text, "at": iso(self._clock.now_ms())})
 
     # refused -----------------------------------------------------------------------------------------------
 
@@ -176,4 +211,9 @@ class Talk:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("world.talk_stumbled", exc_info=task.exception())

@@ -52,7 +52,8 @@ def told(event: Event) -> list[Told]:
             return [_paid(event, "refund", _sats(amount_msat))]
         case "chat", {"agentId": str(agent), "text": str(text)} if event.subject == WORLD:
             said = {"type": "chat", "agentId": agent, "text": text, **_when(event)}
-            return [Told(said, event.body.get("by"), bool(event.body.get("answered")))]
+            by = event.body.get("by")
+            return [Told(said, by if isinstance(by, str) else None, bool(event.body.get("answered")))]
     return []
 
 

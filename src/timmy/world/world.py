@@ -95,18 +95,18 @@ class World:
 
     async def state(self) -> Mapping[str, object]:
         """All of it, as a viewer gets it first. DatabaseDown."""
-        if self._watching is None:
+        if not self.is_awake:
             async with self._waking:
                 now_ms = self._clock.now_ms()
-                if self._watching is None and (self._refreshed_ms is None or not 0 <= now_ms - self._refreshed_ms < STATE_KEPT_MS):
+                if not self.is_awake and (self._refreshed_ms is None or not 0 <= now_ms - self._refreshed_ms < STATE_KEPT_MS):
                     await self._refresh()
         return self._state()
 
     async def join(self, viewer: Viewer) -> None:
         """It gets the whole state first, and then whatever happens. DatabaseDown."""
-        if self._watching is None:
+        if not self.is_awake:
             async with self._waking:
-                if self._watching is None:
+                if not self.is_awake:
                     await self._refresh()
                     self._watching = asyncio.create_task(self._watch(), name="world")
                     self._watching.add_done_callback(self._stopped)
@@ -157,8 +157,9 @@ class World:
     async def _look(self) -> None:
         sight = await self._db.read(self._see, self._seq, self._clock.now_ms())
         now_ms = self._clock.now_ms()
-        news = self._take_in(sight, now_ms)[-RECENT_MAX:]
-        own = self._own(news)
+        found = self._take_in(sight, now_ms)
+        news = found[-RECENT_MAX:]
+        own = self._own(found, news)
         messages: list[Message] = [each.message for each in news]
         after: list[Message] = [agent.news(now_ms) for agent in self._agents.look(sight.under_way, now_ms)]
         after += await self._pool_news(now_ms)
@@ -170,9 +171,9 @@ class World:
             self.crowd.tell(frames(messages) + rest, but=but)
         await self._keep_presence(now_ms)
 
-    def _own(self, news: Sequence[Told]) -> dict[Viewer, list[Message]]:
-        """The same news for those whose words are among them: there it says so."""
-        speakers = {each: self.talk.said.pop(each.by) for each in news if each.by in self.talk.said and each.is_a_visitors}
+    def _own(self, found: Sequence[Told], news: Sequence[Told]) -> dict[Viewer, list[Message]]:
+        """The news for those whose words are among them: there it says so. What was found and is not told is nobody's from here on."""
+        speakers = {each: speaker for each in found if (speaker := self.talk.whose(each)) is not None}
 
         def as_seen_by(speaker: Viewer) -> list[Message]:
             return [{**each.message, "mine": True} if speakers.get(each) is speaker else each.message for each in news]
