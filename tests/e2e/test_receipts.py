@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import stat
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.contract.real_house import open_house
 from tests.e2e.serving import Site, serving
 from timmy.cli import app
 from timmy.client import AsyncTimmy, Notebook, receipts
 from timmy.client.receipts import ReceiptInvalid
 from timmy.identity import nostr
+from timmy.lightning.wallets.builtin import _Node
 from timmy.lightning.wallets.protocol import InvoiceLookup, WalletDown
 from timmy.money import Sats
 
@@ -39,6 +42,20 @@ async def bought(site: Site, notebook: Notebook) -> tuple[str, dict[str, Any]]:
     async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
         answer = await timmy.ask(QUESTION)
     return answer.job.id, await receipts.file_of(notebook, answer.job.id)
+
+
+async def done(site: Site) -> str:
+    """A job that was done, and that nobody has asked a receipt of."""
+    job = await site.post("/api/jobs", {"request": QUESTION}, status=201)
+    await site.pay(job["evalInvoice"])
+    job = await site.until(job["jobId"], "awaiting_work_payment")
+    await site.pay(job["workInvoice"])
+    return str((await site.until(job["jobId"], "complete"))["jobId"])
+
+
+async def payments_of(site: Site, job_id: str) -> list[Any]:
+    job = await site.get(f"/api/jobs/{job_id}")
+    return [job["evalInvoice"], job["workInvoice"]]
 
 
 async def test_a_receipt_says_what_the_job_says(site: Site, notebook: Notebook) -> None:
@@ -201,10 +218,8 @@ async def test_the_preimages_are_those_of_the_payments(site: Site, notebook: Not
     assert all(payment["preimageUnknown"] is None for payment in receipt.told["payments"])
 
 
-async def test_a_wallet_that_does_not_answer_leaves_the_preimage_out_and_says_why(
-    site: Site, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job_id, _ = await bought(site, notebook)
+async def test_a_wallet_that_does_not_answer_leaves_the_preimage_out_and_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = await done(site)
 
     async def silent(_self: object, _payment_hash: str) -> InvoiceLookup:
         raise WalletDown
@@ -215,6 +230,40 @@ async def test_a_wallet_that_does_not_answer_leaves_the_preimage_out_and_says_wh
     assert all("not answering" in payment["preimageUnknown"] for payment in receipt.told["payments"])
     assert receipt.bill.untold == ("refund",)
     assert receipt.bill.wrong == ()
+
+
+async def test_however_many_want_receipts_the_wallet_is_asked_once_for_each_payment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid, unpaid = await done(site), (await site.post("/api/jobs", {"request": QUESTION}, status=201))["jobId"]
+    asked: list[str] = []
+    look = _Node.lookup_invoice
+
+    async def counted(node: _Node, payment_hash: str) -> InvoiceLookup:
+        asked.append(payment_hash)
+        return await look(node, payment_hash)
+
+    monkeypatch.setattr(_Node, "lookup_invoice", counted)
+    asked_of = {invoice["paymentHash"] for invoice in (await payments_of(site, paid))}
+    asked.clear()
+    papers = await asyncio.gather(*(site.get(f"/api/jobs/{paid}/receipt") for _ in range(20)))
+    assert sorted(hash for hash in asked if hash in asked_of) == sorted(asked_of)
+    assert len({paper["content"] for paper in papers}) == 1
+    async with site.http.get(f"{site.url}/api/jobs/{unpaid}/receipt") as none:
+        assert none.status == 409
+
+
+async def test_a_payment_that_nobody_has_noticed_yet_is_counted_before_a_receipt_says_that_nothing_is_owed(tmp_path: Path) -> None:
+    async with open_house(tmp_path, background=False) as house:
+        job = await house.post("/api/jobs", {"request": QUESTION}, status=201)
+        invoice, path = job["evalInvoice"], f"/api/jobs/{job['jobId']}"
+        house.clock.advance(seconds=86_400)
+        await house.app.receiving.sweep_once()
+        assert (await house.get(path))["state"] == "expired"
+        desk: Any = house.app.house.dev
+        await desk._customer.pay(invoice["paymentRequest"], late=True)
+        receipt = receipts.read(json.dumps(await house.get(f"{path}/receipt")))
+        receipts.check_bill(receipt)
+        assert receipt.told["refund"] == {"state": "pending", "owedSats": invoice["amountSats"], "paidSats": 0, "creditMsat": 0}
+        assert [payment["receivedMsat"] for payment in receipt.told["payments"]] == [invoice["amountSats"] * 1_000]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+from contextlib import suppress
 
 import orjson
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from timmy.identity import nostr
 from timmy.identity.signing import SigningKey
 from timmy.jobs.desk import JobNotFound, JobUnderWay
 from timmy.jobs.model import InvoiceView, JobView, State
-from timmy.lightning.wallets.protocol import Settled, WalletDown
+from timmy.lightning.wallets.protocol import Settled
 from timmy.models import Usage
 from timmy.money import Msats, NanoUsd
 from timmy.pricing import Quote
@@ -33,6 +34,7 @@ from timmy.web.house import WebHouse
 from timmy.web.jobs import JOB_ID_PARAMETER, job_id
 from timmy.web.operations import BEARER, Operation, Sends, path_parameter
 from timmy.web.payments import Paid
+from timmy.web.preimages import LOOK_SECONDS, Preimages
 from timmy.web.render import Json, private, to_json
 from timmy.web.session_operations import MACAROON_REFUSALS, REQUEST_ID_PARAMETER, SESSION_ID_PARAMETER
 from timmy.web.sessions import ID, SessionRoutes
@@ -42,9 +44,6 @@ from timmy.web.v1_operations import EXAMPLE, KEY_REFUSALS
 
 KIND = 30_078  # NIP-78, "Arbitrary custom app data": addressable, so that a relay keeps the latest of each
 TYPE, FORMAT = "timmy.receipt", 1
-LOOK_SECONDS = 5.0
-WALLET_SILENT = "The server's wallet was not answering."
-WALLET_FORGOT = "The server's wallet does not know this payment any more."
 WALLET_HIDES = "The server's wallet shows no preimages of what it received."
 Document = dict[str, object]
 
@@ -53,25 +52,28 @@ class ReceiptRoutes(SessionRoutes):
     def __init__(self, house: WebHouse, streams: OpenStreams, key: SigningKey) -> None:
         super().__init__(house, streams)
         self.key = key
+        self.preimages = Preimages(house.look, house.clock)
 
     async def job(self, request: Request) -> Response:
         view = await self.house.jobs.view(job_id(request))
         if not view.state.is_final:
             raise JobUnderWay("A receipt is made when the job has ended. Follow it at /events.")
-        asked = [view.eval_invoice, *([view.work_invoice] if view.work_invoice else [])]
-        seen = await asyncio.gather(*(self._seen(invoice) for invoice in asked))
+        unpaid = [invoice for invoice in _invoices(view) if not invoice.settled]
+        if unpaid:
+            # One that arrived late and was not noticed yet is owed back. Without this, we would sign that nothing is.
+            await asyncio.gather(*(self._hint(invoice) for invoice in unpaid))
+            view = await self.house.jobs.view(view.id)
+        seen = await asyncio.gather(*(self._seen(invoice) for invoice in _invoices(view)))
         return private(signed(self.house, self.key, view.id, of_job(view, list(seen))))
+
+    async def _hint(self, invoice: InvoiceView) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.house.wallet_hint(invoice.payment_hash)
 
     async def _seen(self, invoice: InvoiceView) -> Settled | str | None:
         """What arrived, by the wallet's word; None where nothing did; or why the wallet cannot be asked about what did."""
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                found = await self.house.look(invoice.payment_hash)
-        except (WalletDown, TimeoutError):
-            return WALLET_SILENT if invoice.settled else None
-        if isinstance(found, Settled):
-            return found
-        return WALLET_FORGOT if invoice.settled else None
+        return await self.preimages.of(invoice.payment_hash) if invoice.settled else None
 
     async def session_request(self, request: Request) -> Response:
         permit = await self._permit(request)
@@ -88,6 +90,10 @@ class ReceiptRoutes(SessionRoutes):
     async def names(self, _request: Request) -> Response:
         """NIP-05: which key speaks for this site. A page of another site may ask, so the answer is for every origin."""
         return Json({"names": {"_": self.key.pubkey}}, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"})
+
+
+def _invoices(view: JobView) -> list[InvoiceView]:
+    return [view.eval_invoice, *([view.work_invoice] if view.work_invoice else [])]
 
 
 @offering
