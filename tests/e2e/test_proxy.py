@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import openai
@@ -13,7 +15,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 from tests.e2e.serving import Site, serving
-from timmy.client import AsyncSession, AsyncTimmy, Notebook
+from timmy.client import AsyncSession, AsyncTimmy, Notebook, receipts, store
+from timmy.client.http import TimmyHttp
 from timmy.client.proxy import Budget, Proxy
 from timmy.clock import ManualClock, SystemClock
 from timmy.identity import macaroons
@@ -22,6 +25,7 @@ from timmy.money import Sats
 KEY = "sk-timmy-of-this-test"
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is a satoshi?"}]
 MODEL = "timmy-demo"
+Keep = Callable[[str, str], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
@@ -37,11 +41,11 @@ async def session(site: Site, tmp_path: Path) -> AsyncIterator[AsyncSession]:
 
 
 @asynccontextmanager
-async def proxied(site: Site, session: AsyncSession, **budget: Sats) -> AsyncIterator[str]:
+async def proxied(site: Site, session: AsyncSession, keep: Keep | None = None, **budget: Sats) -> AsyncIterator[str]:
     limits = Budget(
         session.macaroon, SystemClock(), per_day=budget.get("per_day"), in_all=budget.get("in_all"), per_request=budget.get("per_request")
     )
-    async with Proxy(site.url, limits, KEY, lambda _line: None).open(0) as port:
+    async with Proxy(site.url, limits, KEY, lambda _line: None, keep).open(0) as port:
         yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -56,6 +60,48 @@ async def test_the_official_client_chats_and_streams_through_it(site: Site, sess
         assert "satoshi" in streamed
         assert MODEL in [model.id async for model in client.models.list()]
     assert (await session.status()).balance < Sats(900).msats
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_was_bought_through_it_has_its_receipt_kept(site: Site, session: AsyncSession, tmp_path: Path, stream: bool) -> None:
+    notebook, http = Notebook(tmp_path / "kept.sqlite"), TimmyHttp(site.url)
+
+    async def keep(completion_id: str, key: str) -> None:
+        await receipts.keep(http, notebook, receipts.completion_path(completion_id), completion_id, key)
+
+    try:
+        async with proxied(site, session, keep, per_day=Sats(500)) as url, openai.AsyncOpenAI(base_url=url, api_key=KEY) as client:
+            if stream:
+                chunks = [chunk async for chunk in await client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)]
+                id = chunks[0].id
+            else:
+                id = (await client.chat.completions.create(model=MODEL, messages=MESSAGES)).id
+            with pytest.raises(openai.BadRequestError):
+                await client.chat.completions.create(model=MODEL, messages=[])
+            await client.models.list()
+    finally:
+        await http.aclose()
+    kept = await notebook.do(store.session_receipts, 10)
+    assert [row["subject"] for row in kept] == [id], "of what was paid for, and of nothing else"
+    receipt = receipts.read(json.dumps(await receipts.file_of(notebook, id)))
+    receipts.check_bill(receipt)
+    assert receipt.told["chargedMsat"] == (Sats(900).msats - (await session.status()).balance).value
+
+
+async def test_a_receipt_that_cannot_be_had_keeps_neither_the_answer_back_nor_the_proxy_open(site: Site, session: AsyncSession) -> None:
+    asked, given_up = asyncio.Event(), asyncio.Event()
+
+    async def keep(_completion_id: str, _key: str) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    async with proxied(site, session, keep, per_day=Sats(500)) as url, openai.AsyncOpenAI(base_url=url, api_key=KEY) as client:
+        assert (await client.chat.completions.create(model=MODEL, messages=MESSAGES)).choices
+        await asked.wait()
+    assert given_up.is_set()
 
 
 async def test_calls_at_once_stay_within_the_budget_and_so_does_a_proxy_started_again(site: Site, session: AsyncSession) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from tests.contract.real_house import open_house
 from tests.e2e.serving import Site, serving
 from timmy.cli import app
-from timmy.client import AsyncTimmy, Notebook, receipts
+from timmy.client import AsyncTimmy, Notebook, receipts, store
 from timmy.client.receipts import ReceiptInvalid
 from timmy.identity import nostr
 from timmy.lightning.wallets.builtin import _Node
@@ -302,6 +303,27 @@ async def test_a_sessions_receipt_is_kept_with_its_answer(site: Site, notebook: 
     receipt = receipts.read(json.dumps(await receipts.file_of(notebook, reply.id)))
     receipts.check_bill(receipt)
     assert {line.name for line in receipt.bill.lines} == {"costUsd", "chargedMsat + poolMsat"}
+
+
+@pytest.mark.parametrize("trouble", ["silence", "disk"])
+async def test_an_answer_that_was_paid_for_does_not_wait_for_its_receipt(
+    site: Site, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    async def silence(*_args: object, **_named: object) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def disk(*_args: object, **_named: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        session = await timmy.open_session(Sats(200))
+        if trouble == "silence":
+            monkeypatch.setattr(receipts, "KEEP_SECONDS", 0.05)
+            monkeypatch.setattr(timmy.http, "get", silence)
+        else:
+            monkeypatch.setattr(store, "keep_session_receipt", disk)
+        assert "satoshi" in ((await session.request(QUESTION)).result or "")
 
 
 async def test_whatever_a_job_ended_as_its_receipt_adds_up(site: Site) -> None:

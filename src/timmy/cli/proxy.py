@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ from timmy.cli import buyer
 from timmy.cli.buyer import tell
 from timmy.cli.screen import fail
 from timmy.client import Notebook, receipts
-from timmy.client.errors import AnswerInvalid, ServerDown, ServerRefused
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import home
 from timmy.client.proxy import HOST, Budget, Proxy
@@ -61,8 +59,7 @@ async def _serve(server: str, session: str, per_day: int, in_all: int | None, pe
     http, notebook = TimmyHttp(buyer.address(server)), Notebook()
 
     async def keep(completion_id: str, key: str) -> None:
-        with suppress(ServerRefused, ServerDown, AnswerInvalid):  # the tool has its answer; a receipt can be had for a day
-            await receipts.fetch(http, notebook, receipts.completion_path(completion_id), completion_id, key)
+        await receipts.keep(http, notebook, receipts.completion_path(completion_id), completion_id, key)  # or it can be had for a day
 
     running = Proxy(http.url, budget, local_key, tell, keep)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 from timmy.client import receipts, store
 from timmy.client.answers import Estimate, Job, Reply, SessionStatus
 from timmy.client.buying import Answer, Buying, Event
-from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused
+from timmy.client.errors import AnswerInvalid, NotKnownHere
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
 from timmy.client.prefunding import Prefunding, narrowed
@@ -161,13 +161,16 @@ class AsyncSession:
     async def request(self, request: str, *, key: str | None = None) -> Reply:
         """Judged and worked on in one call, and its receipt kept. `key`: asked again with the same, it is done once and charged once."""
         reply = await self._prefunding.request(self.id, self.macaroon, request, key=key)
-        with suppress(ServerRefused, ServerDown, AnswerInvalid):  # the answer is here; its receipt can be had later
-            await self.receipt(reply.id)
+        path = self._receipt_path(reply.id)
+        await receipts.keep(self._timmy.http, self._timmy.notebook, path, reply.id, self.macaroon)  # or it can be had later
         return reply
 
     async def receipt(self, request_id: str) -> Mapping[str, Any]:
         """The server's signed receipt of a request that has ended; `receipts.read` verifies it. It is kept in the notebook."""
-        return await self._kept(f"/api/sessions/{self.id}/requests/{request_id}/receipt", request_id)
+        return await self._kept(self._receipt_path(request_id), request_id)
+
+    def _receipt_path(self, request_id: str) -> str:
+        return f"/api/sessions/{self.id}/requests/{request_id}/receipt"
 
     async def completion_receipt(self, completion_id: str) -> Mapping[str, Any]:
         """The same of a call of /v1 that was paid with this session's key, within a day of it."""

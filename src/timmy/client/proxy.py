@@ -26,7 +26,7 @@ from timmy.money import Sats
 HOST = "127.0.0.1"
 DAY_SECONDS = 86_400
 BODY_BYTES_MAX = 32 * 2**20
-CHUNK_BYTES = 2**16
+KEEP_SECONDS = 3.0  # after it was closed, for the receipts of the last calls
 BEGINNING_BYTES = 512  # of an answer, in which its id stands
 COMPLETION_ID = re.compile(rb'"id":\s?"(chatcmpl-[a-z0-9]{1,60})"')
 SENT_ON = ("Content-Type", "Accept", "User-Agent", "Idempotency-Key", "X-Stainless-Retry-Count")
@@ -134,6 +134,13 @@ class Proxy:
             keeping.add_done_callback(self._keeping.discard)
         return response
 
+    async def _end_keeping(self) -> None:
+        """Whoever closes it does not wait for a server that is gone."""
+        late = (await asyncio.wait(self._keeping, timeout=KEEP_SECONDS))[1] if self._keeping else set()
+        for one in late:
+            one.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
     @asynccontextmanager
     async def open(self, port: int) -> AsyncIterator[int]:
         """Listening, on this machine only; the port (one that was free, for 0). OSError when it is taken."""
@@ -148,7 +155,7 @@ class Proxy:
             yield runner.addresses[0][1]
         finally:
             await runner.cleanup()
-            await asyncio.gather(*self._keeping, return_exceptions=True)
+            await self._end_keeping()
             await self._upstream.close()
 
 

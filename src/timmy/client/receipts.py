@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,7 +16,7 @@ from urllib.parse import quote
 
 from timmy.client import store
 from timmy.client.bill import Bill, Unreadable, bill_of, proves
-from timmy.client.errors import NotKnownHere, plain
+from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused, plain
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Notebook
 from timmy.errors import Refusal
@@ -22,6 +25,7 @@ from timmy.identity import nostr
 KIND = 30_078  # NIP-78
 TYPE, FORMAT = "timmy.receipt", 1
 FILE_CHARS_MAX = 65_536
+KEEP_SECONDS = 5.0
 
 
 class ReceiptInvalid(Refusal):
@@ -114,6 +118,14 @@ async def fetch(http: TimmyHttp, notebook: Notebook, path: str, subject: str, be
     receipt = dict(await http.get(path, bearer=bearer))
     await notebook.do(store.keep_session_receipt, subject, http.url, json.dumps(receipt), notebook.now_ms())
     return receipt
+
+
+async def keep(http: TimmyHttp, notebook: Notebook, path: str, subject: str, bearer: str) -> None:
+    """The same beside something that was paid for, and must not wait for it or be lost with it: what cannot be had soon is not kept."""
+    # sqlite3.Error: a full disk, or a notebook that somebody else holds.
+    with suppress(ServerRefused, ServerDown, AnswerInvalid, TimeoutError, sqlite3.Error):
+        async with asyncio.timeout(KEEP_SECONDS):
+            await fetch(http, notebook, path, subject, bearer)
 
 
 def completion_path(completion_id: str) -> str:
