@@ -155,6 +155,9 @@ class PlayedCloud:
         self._end("make_machine")
         return self._shown(id, sky.machines[id])
 
+    async def stop_machine(self, id: str) -> None:
+        raise AssertionError("nobody stops a machine here")
+
     async def destroy_machine(self, id: str) -> None:
         self._begin("destroy_machine")
         if self.sky.ending.destroy_down:
@@ -176,6 +179,10 @@ class PlayedCloud:
         for id in [id for id, (order, _) in self.sky.join_keys.items() if order == order_id]:
             del self.sky.join_keys[id]
         self._end("drop_join_keys")
+
+    async def drop_devices(self, order_id: str) -> None:
+        self._begin("drop_devices")
+        self._end("drop_devices")
 
     def calling(self) -> list[tuple[str, str, str]]:
         """The machines that are up and want to call home: order, token, and the join key that they were given."""

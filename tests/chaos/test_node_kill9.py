@@ -61,7 +61,9 @@ async def asked(http: aiohttp.ClientSession, servers: Sequence[Server], method: 
         turn += 1
         try:
             url = servers[turn % len(servers)].url + path
-            async with http.request(method, url, json=body, timeout=ANSWER_WITHIN, headers={"Idempotency-Key": "one"}) as answer:
+            async with http.request(
+                method, url, json=body, timeout=ANSWER_WITHIN, headers={"Idempotency-Key": "one-order-of-one-node"}
+            ) as answer:
                 document = await answer.json(content_type=None)
                 if answer.status < 400:
                     return document

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.cloud_house import TOKEN, cloud_server
+from tests.contract.cloud_house import TOKEN, adapter, cloud_server
 from tests.contract.real_house import House, open_house
 
 from timmy.app.nodes import why_closed
+from timmy.bootstrap import stopping
 from timmy.bootstrap.clean_up import SWEEP
 from timmy.bootstrap.desk import AGAIN_WITHIN_MS
 from timmy.bootstrap.rehearsal import RehearsalCloud
@@ -23,6 +24,7 @@ from timmy.settings import Settings
 from timmy.tasks import NewTask
 from timmy.tasks import book as task_book
 
+ONE, OTHER = "6f1c0f0e-5a0e-4a53-9a62-2b9f5d1c7e10", "0c8f1f0a-32c0-4f4e-8f0e-5b8e3f6f2a77"
 READY = {"state": "ready", "bitcoin": {"blocks": 1}, "lnd": {"version": "1"}, "lnbitsUrl": "http://n:5000", "tailscaleName": "n.ts.net"}
 
 
@@ -72,15 +74,23 @@ def home_token(house: House, made: Any) -> str:
 @pytest.mark.fault("B18")
 async def test_the_same_key_orders_the_same_node_and_answers_the_same(tmp_path: Path) -> None:
     async with shop(tmp_path) as (house, there):
-        first = await ordered(house, Idempotency_Key="a")
+        first = await ordered(house, Idempotency_Key=ONE)
         await house.pay(first["invoice"])
         await house.app.run_due()
-        assert await ordered(house, Idempotency_Key="a") == first
-        assert (await house.post("/api/bootstrap", {"keyType": "rsa-4096"}, status=422, Idempotency_Key="a"))["code"] == (
+        assert await ordered(house, Idempotency_Key=ONE) == first
+        assert (await house.post("/api/bootstrap", {"keyType": "rsa-4096"}, status=422, Idempotency_Key=ONE))["code"] == (
             "idempotency_key_reused"
         )
-        assert (await ordered(house, Idempotency_Key="b"))["bootstrapJobId"] != first["bootstrapJobId"]
+        assert (await ordered(house, Idempotency_Key=OTHER))["bootstrapJobId"] != first["bootstrapJobId"]
         assert there.made == 1
+
+
+async def test_a_key_that_a_stranger_may_have_chosen_too_orders_nothing(tmp_path: Path) -> None:
+    """The same key is answered with the same order, and so with the claim to its private key."""
+    async with shop(tmp_path) as (house, _):
+        refused = await house.post("/api/bootstrap", {}, status=422, Idempotency_Key="1")
+        assert refused["code"] == "idempotency_key_invalid"
+        assert "random UUID" in refused["error"]
 
 
 async def test_nothing_has_to_be_said_to_order(tmp_path: Path) -> None:
@@ -270,6 +280,26 @@ def _as_restored(tx: Tx) -> None:
 
 
 # later ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("E21")
+async def test_a_node_that_is_abused_is_stopped_and_its_customer_reads_why(tmp_path: Path) -> None:
+    async with shop(tmp_path) as (house, there):
+        made, other = await ready(house), await ready(house)
+        cloud = adapter(there.url)
+        for _ in range(2):
+            await stopping.stop(house.app.db, cloud, made["bootstrapJobId"], "it sends spam", house.clock.now_ms())
+        await sweep(house)
+        shown = await house.get(path(made))
+        assert (shown["state"], shown["trouble"]) == ("ready", "The operator has stopped this machine: it sends spam")
+        assert (await house.get(path(other)))["trouble"] is None
+        statuses = there.shelf.change(lambda things: [bool(one.get("is_off")) for one in things["droplets"].values()])
+        assert sorted(statuses) == [False, True]
+        assert len(there.standing()) == 2, "what is on it stays"
+        waits = await ordered(house)
+        with pytest.raises(stopping.NotStanding):
+            await stopping.stop(house.app.db, cloud, waits["bootstrapJobId"], "no", 0)
+        await cloud.aclose()
 
 
 async def sweep(house: House) -> None:

@@ -114,6 +114,16 @@ async def test_a_join_key_lets_in_one_machine_and_its_order_has_one_at_a_time(cl
     assert there.standing("join_keys") == [other.id]
 
 
+async def test_the_devices_of_an_order_are_forgotten_and_no_others(cloud: DigitalOcean, there: RehearsalCloud) -> None:
+    def join(things: dict[str, Any]) -> None:
+        things["devices"] = {"1": {"id": "1", "hostname": "timmy-bst-a"}, "2": {"id": "2", "hostname": "timmy-bst-ab"}}
+
+    there.shelf.change(join)
+    for _ in range(2):
+        await cloud.drop_devices("bst_a")
+    assert there.standing("devices") == ["2"]
+
+
 async def test_without_a_private_network_there_is_no_join_key(there: RehearsalCloud) -> None:
     cloud = adapter(there.url)
     cloud._tailnet = None

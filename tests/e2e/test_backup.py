@@ -20,9 +20,11 @@ import psycopg
 import pytest
 
 from tests.chaos.serve import ENDS, PATIENCE_SECONDS, Customer, Server
+from timmy.app import archive
 from timmy.app.archive import KEPT_SECRETS
 from timmy.app.books import all_checks
 from timmy.db import Tx, open_database
+from timmy.settings import Settings
 
 REQUESTS = ("What is 6 * 7?", "please write at length", "please fail", "please reject this")
 DEPOSIT_SATS = 500
@@ -227,3 +229,43 @@ def test_a_nodes_private_key_is_in_no_backup_not_even_on_a_free_page(house: Serv
         content = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]
     assert any(b"bootstraps" in each for each in content.values())
     assert [name for name, each in content.items() if b"sealed-" in each] == []
+
+
+@pytest.mark.fault("A21")
+def test_a_restore_that_is_killed_never_leaves_a_ledger_that_pays(house: Server, tmp_path: Path) -> None:
+    """From the first moment at which there is a ledger to open, its payouts are paused."""
+    file, other = tmp_path / "b", another(tmp_path, "other")
+    assert timmy(house, "backup", str(file)).returncode == 0
+    place = other._folder / "timmy.db"
+    restoring = subprocess.Popen([sys.executable, "-m", "timmy", "restore", str(file)], env=other._environ, cwd=other._folder)
+    try:
+        while not place.exists():
+            assert restoring.poll() in (None, 0)
+    finally:
+        restoring.kill()
+        restoring.wait()
+    assert breakers(f"sqlite://{place}") == ["nodes", "payouts"]
+
+
+def test_a_restored_ledger_is_paused_before_anything_else_is_done(
+    two_places: tuple[dict[str, str], dict[str, str]], tmp_path: Path
+) -> None:
+    """What stands there when whoever restores dies right after it was put in place."""
+    here, there = ({"DATA_DIR": str(tmp_path / name), **environ} for name, environ in zip(("here", "there"), two_places, strict=True))
+    settings = Settings.load(here, None)
+    asyncio.run(open_database(settings.database_url).aclose())
+    archive.keep(settings, tmp_path / "b", 1)
+    settings = Settings.load(there, None)
+    archive.bring_back(settings, tmp_path / "b", 2)
+    assert breakers(settings.database_url) == ["nodes", "payouts"]
+
+
+def breakers(url: str) -> list[str]:
+    async def look() -> list[str]:
+        db = open_database(url)
+        try:
+            return await db.read(lambda tx: [row["name"] for row in tx.all("SELECT name FROM breakers ORDER BY name")])
+        finally:
+            await db.aclose()
+
+    return asyncio.run(look())

@@ -12,11 +12,14 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from timmy import __version__
+from timmy.bootstrap.held import HELD
 from timmy.clock import iso
+from timmy.db import Tx
 from timmy.db.snapshot import (
     LeftOut,
     NotEmpty,
@@ -28,6 +31,8 @@ from timmy.db.snapshot import (
     snapshot_sqlite,
 )
 from timmy.errors import Refusal
+from timmy.lightning import store as lightning_store
+from timmy.lightning.payouts import BREAKER
 from timmy.settings import Settings
 
 FORMAT = 1
@@ -36,6 +41,7 @@ DATABASE, SECRETS = "database/", "secrets/"
 MANIFEST_BYTES_MAX = 1_000_000
 COMPRESSION = 6
 OWNER_ONLY = 0o600
+RESTORED = "restored from a backup: compare with the wallet first (timmy reconcile), and with the cloud (timmy nodes)"
 
 # What stands in DATA_DIR and cannot be had again. The key that seals the private keys of nodes is not among them, and neither are those:
 # whoever collected one was told that it is gone, and a backup of the minute before would still have it.
@@ -95,8 +101,11 @@ def keep(settings: Settings, file: Path, now_ms: int) -> Kept:
     return _kept(manifest)
 
 
-def bring_back(settings: Settings, file: Path) -> Kept:
-    """Into an empty database and DATA_DIR. Raises CannotRestore, NotEmpty, SnapshotBroken, SchemaMismatch; then nothing was changed."""
+def bring_back(settings: Settings, file: Path, now_ms: int) -> Kept:
+    """Into an empty database and DATA_DIR. Raises CannotRestore, NotEmpty, SnapshotBroken, SchemaMismatch; then nothing was changed.
+
+    It begins with payouts paused, and with orders of nodes held that had not ended: it does not know what has been paid or made since.
+    """
     home = settings.data_dir
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -109,13 +118,14 @@ def bring_back(settings: Settings, file: Path) -> Kept:
                 raise CannotRestore(f"it is of {manifest['engine']}, and DATABASE_URL is of {engine}. Set DATABASE_URL to the same kind.")
             fresh = _secrets_to_add(folder, home, manifest)
             snapshot = Snapshot(engine, manifest["migrations"], manifest["rows"], ())
+            first = partial(_be_careful, at_ms=now_ms)
             # The secrets first: a server that began on this database without them would make others.
             placed = [secret.rename(home / secret.name) for secret in fresh]
             try:
                 if path:
-                    restore_sqlite(folder / DATABASE, path, snapshot)
+                    restore_sqlite(folder / DATABASE, path, snapshot, first)
                 else:
-                    restore_postgres(folder / DATABASE, settings.database_url, snapshot)
+                    restore_postgres(folder / DATABASE, settings.database_url, snapshot, first)
             except BaseException:
                 for secret in placed:
                     secret.unlink()
@@ -123,6 +133,12 @@ def bring_back(settings: Settings, file: Path) -> Kept:
     except OSError as trouble:
         raise CannotRestore(f"{trouble.filename or file}: {trouble.strerror or trouble}.") from trouble
     return _kept(manifest)
+
+
+def _be_careful(tx: Tx, at_ms: int) -> None:
+    """In the copy that is put in place, and not afterwards: who dies between the two would leave a ledger that pays what was paid."""
+    for name in (BREAKER, HELD):
+        lightning_store.trip(tx, name, RESTORED, at_ms)
 
 
 def _kept(manifest: Mapping[str, Any]) -> Kept:

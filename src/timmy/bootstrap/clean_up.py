@@ -14,6 +14,7 @@ from timmy.bootstrap.cloud import Cloud, CloudRefused, Machine, Status, order_of
 from timmy.bootstrap.flow import REFUND_ADDRESS
 from timmy.bootstrap.keys import KeyRoom
 from timmy.bootstrap.model import KeyKind, State
+from timmy.bootstrap.stopping import is_stopped
 from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, Row, Tx
 from timmy.errors import Refusal
@@ -87,7 +88,14 @@ class CleanUp:
         if keeps is None:
             for volume in await self._cloud.volumes(row["id"]):
                 await self._cloud.destroy_volume(volume.id)
+            try:
+                await self._cloud.drop_devices(row["id"])
+            except CloudRefused as refused:  # a token for keys alone: nothing is paid for a name that is left in a list
+                log.warning("bootstrap.device_stays", order=row["id"], why=refused.message)
         if row["public_key"]:
+            if await self._db.read(store.others_with_key, row["id"], row["public_key"]):
+                # Its machine is ordered with the id that the key has at the cloud, and would be refused without it.
+                raise AskAgainLater("another order is being made with the same public key", after_seconds=self._look_again_seconds)
             await self._cloud.drop_key(row["id"], row["public_key"])  # a machine that stands has its own copy
         await self._cloud.drop_join_keys(row["id"])
 
@@ -140,7 +148,7 @@ class CleanUp:
             if one is None:
                 trouble = "The cloud does not have this machine any more."
             elif one.status is Status.OFF:
-                trouble = "The cloud has stopped this machine."
+                trouble = row["trouble"] if is_stopped(row) else "The cloud has stopped this machine."
             if store.note_trouble(tx, row["id"], trouble):
                 log.warning("bootstrap.machine_stopped", order=row["id"], why=trouble or "it runs again")
                 events.append(tx, now_ms, [NewEvent(row["id"], "trouble", {"trouble": trouble})])

@@ -156,6 +156,13 @@ class DigitalOcean:
         }
         return _machine(_part(await self._api.ask("POST", "/v2/droplets", body=body), "droplet"))
 
+    async def stop_machine(self, id: str) -> None:
+        found = await self.machine(id)
+        if found is None:
+            raise CloudRefused("DigitalOcean does not have this machine any more.")
+        if found.status is not Status.OFF:
+            await self._api.ask("POST", f"/v2/droplets/{quote(id)}/actions", body={"type": "power_off"})
+
     async def destroy_machine(self, id: str) -> None:
         await self._api.look("DELETE", f"/v2/droplets/{quote(id)}")
 
@@ -170,6 +177,10 @@ class DigitalOcean:
     async def drop_join_keys(self, order_id: str) -> None:
         if self._tailnet is not None:
             await self._tailnet.drop_keys(order_id)
+
+    async def drop_devices(self, order_id: str) -> None:
+        if self._tailnet is not None:
+            await self._tailnet.drop_devices(order_id)
 
     async def _all(self, path: str, what: str, params: dict[str, str]) -> list[Document]:
         """Every page of a list: half a list would be a machine that nobody finds."""

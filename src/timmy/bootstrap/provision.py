@@ -22,6 +22,8 @@ from timmy.bootstrap.call_home import OrderTokens
 from timmy.bootstrap.cloud import Cloud, CloudBusy, CloudDown, CloudRefused, Machine, MachineWanted, Status, name_of
 from timmy.bootstrap.cloud_init import render
 from timmy.bootstrap.flow import advance
+from timmy.bootstrap.held import WORDS as HELD_WORDS
+from timmy.bootstrap.held import is_held
 from timmy.bootstrap.keys import KeyRoom, SealBroken, make_pair
 from timmy.bootstrap.machine import Broke, IllegalTransition
 from timmy.bootstrap.model import KeyKind, State
@@ -34,7 +36,7 @@ from timmy.tasks import AskAgainLater, Bell, Task
 from timmy.tasks.book import holds
 
 DEATHS_MAX = 20  # a life that ends in each of its steps, and some more
-BUSY_PAUSE_SECONDS = 5.0
+BUSY_PAUSE_SECONDS, HELD_PAUSE_SECONDS = 5.0, 15.0
 VOLUME_DEVICE = "/dev/disk/by-id/scsi-0DO_Volume_{name}"  # docs.digitalocean.com, "How to Mount Volumes"
 
 log = structlog.get_logger("timmy.bootstrap")
@@ -79,6 +81,9 @@ class Provisioner:
         if row is None or State(row["state"]) is not State.PROVISIONING:
             await self._db.write(tasks.finish, [task])
             return
+        if await self._db.read(is_held, row):
+            await self._note(task, progress=HELD_WORDS)
+            raise AskAgainLater("it is held after a restore", after_seconds=HELD_PAUSE_SECONDS)
         if task.failures >= DEATHS_MAX:
             return await self._break(task, f"The making of the node was begun {DEATHS_MAX} times and did not come to an end.")
         if row["cloud"] != self._cloud.name:
@@ -94,6 +99,9 @@ class Provisioner:
             await self._break(task, "Something of ours broke on this order, and would break again.")
 
     async def _make(self, task: Task, row: Row) -> None:
+        if row["tried_at_ms"] is None and row["machine"] is None and self._is_patience_over(row):
+            # We were away for so long: a machine that is rented now would be taken away at once, and paid for.
+            return await self._break(task, "The machine was not ordered in the time that was promised.")
         row = await self._with_keys(task, row)
         row = await self._with_join_key(task, row)
         if row["machine"] is None:

@@ -38,6 +38,12 @@ def in_state(tx: Tx, state: str) -> list[Row]:
     return tx.all("SELECT * FROM bootstraps WHERE state = :state ORDER BY id", state=state)
 
 
+def others_with_key(tx: Tx, id: str, public_key: str) -> bool:
+    """Whether a node is being made for somebody else with the same public key, which its customer gave."""
+    sql = "SELECT id FROM bootstraps WHERE state = 'provisioning' AND public_key = :public_key AND id <> :id LIMIT 1"
+    return tx.one(sql, public_key=public_key, id=id) is not None
+
+
 def move(tx: Tx, id: str, from_state: str, state: str, reason: str | None, at_ms: int, completed_at_ms: int | None) -> bool:
     """The guarded move: only an order that is still in the state that was decided from."""
     return bool(

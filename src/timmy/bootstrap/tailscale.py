@@ -1,6 +1,6 @@
 """Tailscale's API, as far as a new machine needs it: a key that lets one machine in, once, for a while, without asking anybody.
 
-https://tailscale.com/api (keys). A key carries tags, so the machine belongs to no person; it is pre-authorized; its secret is told once.
+https://tailscale.com/api (keys, devices). A key carries tags, so the machine belongs to nobody; it is pre-authorized; its secret is told once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Tailscale:
         """`tailnet`: `-` is that of the token. `tag` must be one that the tailnet's policy lets the token give."""
         self._api = api
         self._keys = f"/api/v2/tailnet/{quote(tailnet, safe='')}/keys"
+        self._devices = f"/api/v2/tailnet/{quote(tailnet, safe='')}/devices"
         self._tag = tag
         self._ttl_seconds = ttl_seconds
 
@@ -39,6 +40,12 @@ class Tailscale:
         """All that were made for this order, used or not."""
         for id in await self._of_order(order_id):
             await self._api.look("DELETE", f"{self._keys}/{quote(id, safe='')}")
+
+    async def drop_devices(self, order_id: str) -> None:
+        """The machines of this order: they are gone, and a device with a tag would stay in the network for ever."""
+        for entry in (await self._api.ask("GET", self._devices)).get("devices", []):
+            if isinstance(entry, dict) and entry.get("hostname") == name_of(order_id) and isinstance(id := entry.get("id"), str):
+                await self._api.look("DELETE", f"/api/v2/device/{quote(id, safe='')}")
 
     async def _of_order(self, order_id: str) -> list[str]:
         found = []

@@ -17,11 +17,7 @@ from timmy.clock import SystemClock
 from timmy.db import Tx, open_database
 from timmy.ledger import Check
 from timmy.ledger.audit import AccountLine, accounts
-from timmy.lightning import store
-from timmy.lightning.payouts import BREAKER
 from timmy.settings import Settings
-
-PAUSED_BY = "restored from a backup: compare with the wallet first (timmy reconcile)"
 
 
 def backup(
@@ -51,10 +47,11 @@ def restore(
     """Put a backup into an empty database and DATA_DIR, and verify its books.
 
     Payouts are paused in it: it does not know what the wallet has paid since. Compare with timmy reconcile, then timmy refunds resume.
+    Orders of nodes that had not ended are held: it does not know what the cloud has made since. Compare with timmy nodes.
     """
     settings = Settings.load()
-    kept = archive.bring_back(settings, file)
-    lines, checks = asyncio.run(pause_and_look(settings))
+    kept = archive.bring_back(settings, file, SystemClock().now_ms())
+    lines, checks = asyncio.run(look(settings))
     sound = all(check.holds for check in checks)
     if json:
         broken = [{"name": check.name, "found": check.found} for check in checks if not check.holds]
@@ -66,14 +63,14 @@ def restore(
         else:
             say("\nRestored, but the books do not close. Do not serve from this; try an older backup.", "bold red")
         say("Payouts are paused, for the wallet may have paid since. timmy reconcile compares; timmy refunds resume starts them again.")
+        say("Orders of nodes that had not ended are held, for their machines may be somebody's by now: timmy nodes lists them.")
     raise typer.Exit(0 if sound else 1)
 
 
-async def pause_and_look(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
+async def look(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
     """Brings the tables to this version first: nobody else has ever used them."""
     db = open_database(settings.database_url)
     try:
-        await db.write(store.trip, BREAKER, PAUSED_BY, SystemClock().now_ms())
         return await db.read_slowly(both)
     finally:
         await db.aclose()

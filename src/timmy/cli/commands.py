@@ -36,6 +36,7 @@ COMMANDS = {
     "tasks": "tasks:app",
     "reconcile": "reconcile:reconcile",
     "node-status": "node_status:node_status",
+    "nodes": "nodes:app",
     "testkit": "testkit:run_testkit",
     "regtest": "practice:app",
     "web": "web:app",

@@ -10,23 +10,25 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from timmy.db.line import no_probe
 from timmy.db.migrate import MIGRATION_LOCK, rebuild_postgres
-from timmy.db.postgres import NO_TIMEOUT, Raw, connect
-from timmy.db.protocol import DatabaseDown
-from timmy.db.sqlite import open_connection
+from timmy.db.postgres import NO_TIMEOUT, PostgresTx, Raw, connect
+from timmy.db.protocol import DatabaseDown, Tx
+from timmy.db.sqlite import SqliteTx, open_connection
 from timmy.errors import Refusal
 
 SQLITE_FILE = "database.sqlite"
 COPY_SUFFIX = ".copy"
 
 LeftOut = Mapping[str, Sequence[str]]
+First = Callable[[Tx], None]  # what has to be in a restored database before anybody can open it
 
 
 class NotEmpty(Refusal):
@@ -70,8 +72,9 @@ def snapshot_sqlite(path: Path, folder: Path, left_out: LeftOut) -> Snapshot:
         raise DatabaseDown(f"SQLite says: {trouble}. Nothing was backed up; is there room on the disk?") from trouble
 
 
-def restore_sqlite(folder: Path, path: Path, snapshot: Snapshot) -> None:
-    """The file in its place. NotEmpty when there is one; SnapshotBroken when what was kept is not what it should be."""
+def restore_sqlite(folder: Path, path: Path, snapshot: Snapshot, first: First) -> None:
+    """The file in its place, with what `first` has written into it. NotEmpty when there is one; SnapshotBroken when what was kept is not
+    what it should be."""
     copy = folder / SQLITE_FILE
     for there in (path, path.with_name(path.name + "-wal")):
         if there.exists():
@@ -85,6 +88,11 @@ def restore_sqlite(folder: Path, path: Path, snapshot: Snapshot) -> None:
         same = False
     if not same:
         raise SnapshotBroken("its database does not hold what was put in. Nothing was restored; take another backup.")
+    with contextlib.closing(open_connection(copy)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        first(SqliteTx(connection, no_probe))
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode=DELETE")  # all of it in the one file that is put in place
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.restoring")
     draft.touch(0o600)
@@ -145,8 +153,9 @@ def snapshot_postgres(url: str, folder: Path, left_out: LeftOut) -> Snapshot:
         return Snapshot("postgres", {str(row["name"]): str(row["sha256"]) for row in rows}, counted, tuple(files))
 
 
-def restore_postgres(folder: Path, url: str, snapshot: Snapshot) -> None:
-    """All of it in one transaction, into a database without tables. NotEmpty, SnapshotBroken, SchemaMismatch: then nothing was changed."""
+def restore_postgres(folder: Path, url: str, snapshot: Snapshot, first: First) -> None:
+    """All of it and what `first` writes in one transaction, into a database without tables. NotEmpty, SnapshotBroken, SchemaMismatch: then
+    nothing was changed."""
     with _connected(url, read_only=False) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         if _tables(connection):
@@ -165,6 +174,7 @@ def restore_postgres(folder: Path, url: str, snapshot: Snapshot) -> None:
                         copy.write(block)
                 if cursor.rowcount != rows:
                     raise SnapshotBroken(f"the table {table} had {rows} rows and has {cursor.rowcount}. Nothing was restored.")
+        first(PostgresTx(connection, no_probe))
 
 
 @contextlib.contextmanager

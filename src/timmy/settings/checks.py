@@ -39,6 +39,11 @@ def together(settings: Settings) -> list[str]:
         )
     if settings.do_api_token is not None and settings.wallet == "builtin" and not is_on_this_machine(settings.do_api_url):
         problems.append("DO_API_TOKEN buys real machines, and WALLET=builtin takes sats that are not real: set WALLET, or unset the token.")
+    if settings.do_api_token is not None and not is_on_this_machine(settings.do_api_url) and not _is_reached_safely(settings.public_url):
+        problems.append(
+            f"DO_API_TOKEN buys machines that call home at PUBLIC_URL, and {settings.public_url} is not an https address that they could"
+            " reach: set PUBLIC_URL, or every order fails after its machine was paid."
+        )
     if not settings.trust_established < settings.trust_trusted < settings.trust_elite:
         problems.append(
             f"TRUST_ESTABLISHED ({settings.trust_established}), TRUST_TRUSTED ({settings.trust_trusted}) and TRUST_ELITE "
@@ -70,6 +75,11 @@ def stand_ins(settings: Settings) -> tuple[str, ...]:
 def is_on_this_machine(url: str) -> bool:
     """Whether what is there can only be a stand-in, for tests."""
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def _is_reached_safely(url: str) -> bool:
+    """By a machine somewhere else, with a token in its hands."""
+    return urlsplit(url).scheme == "https" and not is_on_this_machine(url)
 
 
 def _needs_openai_key(settings: Settings) -> bool:

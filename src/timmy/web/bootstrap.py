@@ -26,6 +26,7 @@ from timmy.web.payout_refusals import PAYOUT_REFUSALS
 from timmy.web.render import PRIVATE, private
 from timmy.web.stream import OpenStreams, Shown, Stream, begin, last_seen
 
+KEY_CHARS_MIN = 16  # else two customers who count from 1 would have one node, and one claim to its key
 ORDER_ID = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -40,6 +41,11 @@ class BootstrapRoutes:
         document = parse_object(raw) if raw.strip() else {}  # there is nothing that has to be said
         wanted = views.wanted(document)
         key = fields.idempotency_key(request, document)
+        if key is not None and len(key.key) < KEY_CHARS_MIN:
+            raise refusals.IdempotencyKeyInvalid(
+                f"Idempotency-Key must have at least {KEY_CHARS_MIN} characters here, such as a random UUID: whoever sends the"
+                " same one gets the same order, with its claimToken."
+            )
         with self.house.offers.passing(request):
             view = await self.nodes.order(wanted, key=key)
         return private(views.created(view), 201, {"Location": f"/api/bootstrap/{view.id}"})
@@ -106,6 +112,11 @@ CLAIM: Document = {
     "required": False,
     "description": "The claimToken of the answer that created the order: with it the private key can be had again for ten minutes.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+}
+LONG_KEY: Document = {
+    **IDEMPOTENCY_KEY,
+    "description": f"{KEY_CHARS_MIN} to 255 printable ASCII characters, such as a random UUID. The same key and body: the same order.",
+    "schema": {**IDEMPOTENCY_KEY["schema"], "minLength": KEY_CHARS_MIN},
 }
 FEE: Document = {**INVOICE, "amountSats": 10_000}
 CREATED: Document = {
@@ -203,7 +214,7 @@ def _buying(routes: BootstrapRoutes) -> tuple[Operation, ...]:
             takes=Takes("NewBootstrap", {"plain": {"value": {}}, "own": {"value": own}}, required=False),
             sends=(Sends(201, "The order, waiting for its fee.", "BootstrapCreated", example=CREATED, headers=LOCATION),),
             refuses=ORDER_REFUSALS,
-            parameters=(IDEMPOTENCY_KEY,),
+            parameters=(LONG_KEY,),
             tag="nodes",
         ),
         Operation(

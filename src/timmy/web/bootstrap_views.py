@@ -140,10 +140,12 @@ def next_steps(view: BootstrapView) -> list[str]:
         "Look at Lightning and LNbits: /opt/timmy-node/ops.sh lnd, /opt/timmy-node/ops.sh lnbits",
         "Save what only root can read on the node (the wallet's words, the keys), and keep it elsewhere: /opt/timmy-node/ops.sh backup",
     ]
-    if view.tailscale_name:
-        steps.append(f"Open LNbits from a device of the same private network: {view.lnbits_url}")
-    else:
-        steps.append(f"Open LNbits through SSH: ssh {'' if own else '-i node_key '}-L 5000:127.0.0.1:5000 root@{view.address}")
+    through = f"ssh {'' if own else '-i node_key '}-L 5000:127.0.0.1:5000 root@{view.address}"
+    steps.append(f"Open LNbits: {through}, and then http://127.0.0.1:5000")
+    if view.tailscale_name:  # that network is the seller's: a customer has no device in it
+        steps.append(
+            f"The node has joined the seller's private network, where LNbits is {view.lnbits_url}; leave it with: tailscale logout"
+        )
     return steps
 
 

@@ -174,6 +174,21 @@ class Droplets:
 
         return web.Response(status=204) if self._cloud.shelf.change(drop) else not_found()
 
+    async def act(self, request: web.Request) -> web.Response:
+        """Of its actions, the one that is needed: the power goes off."""
+        if (await request.json()).get("type") != "power_off":
+            return unprocessable("Action type is not rehearsed.")
+
+        def turn_off(things: Things) -> bool:
+            droplet = things["droplets"].get(request.match_info["id"])
+            if droplet is not None:
+                droplet["is_off"] = True
+            return droplet is not None
+
+        if not self._cloud.shelf.change(turn_off):
+            return not_found()
+        return _json(201, {"action": {"id": 1, "type": "power_off", "status": "in-progress"}})
+
     def _shown(self, droplet: Entry) -> Entry:
         is_active = droplet["active_at"] is not None and self._cloud.now() >= droplet["active_at"]
         # Addresses that are kept for documentation (RFC 5737): nobody is there.
@@ -210,6 +225,7 @@ def routes(app: web.Application, cloud: RehearsalCloud) -> None:
         ("GET", "/droplets", droplets.list_droplets),
         ("GET", "/droplets/{id}", droplets.show_droplet),
         ("DELETE", "/droplets/{id}", droplets.delete_droplet),
+        ("POST", "/droplets/{id}/actions", droplets.act),
     )
     for method, path, handler in table:
         app.router.add_route(method, V2 + path, handler)

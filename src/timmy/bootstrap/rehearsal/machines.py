@@ -55,7 +55,9 @@ def _join(things: Things, id: str, given: dict[str, str]) -> str | None:
     if key is None or key["used_by"] not in (None, id):
         return None
     key["used_by"] = id
-    return f"{given.get('NODE_HOSTNAME', 'node')}.{NETWORK_NAME}"
+    hostname = given.get("NODE_HOSTNAME", "node")
+    things.setdefault("devices", {})[id] = {"id": id, "hostname": hostname, "name": f"{hostname}.{NETWORK_NAME}"}
+    return f"{hostname}.{NETWORK_NAME}"
 
 
 def settings_in(user_data: str) -> dict[str, str]:

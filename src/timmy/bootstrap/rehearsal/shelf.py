@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 Things = dict[str, Any]
 
-EMPTY = '{"next": 1000, "droplets": {}, "ssh_keys": {}, "volumes": {}, "join_keys": {}, "made": 0}'
+EMPTY = '{"next": 1000, "droplets": {}, "ssh_keys": {}, "volumes": {}, "join_keys": {}, "devices": {}, "made": 0}'
 
 
 class Shelf:

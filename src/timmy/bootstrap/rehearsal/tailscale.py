@@ -1,4 +1,4 @@
-"""Tailscale's API as it is rehearsed: auth keys."""
+"""Tailscale's API as it is rehearsed: auth keys, and the devices that came in with them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from timmy.bootstrap.rehearsal.server import RehearsalCloud
 
 KEYS = "/tailscale/api/v2/tailnet/{tailnet}/keys"
+DEVICES = "/tailscale/api/v2/tailnet/{tailnet}/devices"
 DESCRIPTION = re.compile(r"[A-Za-z0-9 -]{0,50}")
 EXPIRY_SECONDS_MAX = 90 * 86_400
 
@@ -56,6 +57,16 @@ class Tailnet:
         gone = self._cloud.shelf.change(lambda things: things["join_keys"].pop(request.match_info["id"], None))
         return _refused(404, "not found") if gone is None else web.json_response(None)
 
+    async def devices(self, request: web.Request) -> web.Response:
+        def look(things: Things) -> list[dict[str, Any]]:
+            return list(things.get("devices", {}).values())
+
+        return web.json_response({"devices": self._cloud.shelf.change(look)})
+
+    async def delete_device(self, request: web.Request) -> web.Response:
+        gone = self._cloud.shelf.change(lambda things: things.get("devices", {}).pop(request.match_info["id"], None))
+        return _refused(404, "not found") if gone is None else web.json_response(None)
+
 
 def routes(app: web.Application, cloud: RehearsalCloud) -> None:
     tailnet = Tailnet(cloud)
@@ -63,6 +74,8 @@ def routes(app: web.Application, cloud: RehearsalCloud) -> None:
     app.router.add_get(KEYS, tailnet.list)
     app.router.add_get(KEYS + "/{id}", tailnet.show)
     app.router.add_delete(KEYS + "/{id}", tailnet.delete)
+    app.router.add_get(DEVICES, tailnet.devices)
+    app.router.add_delete("/tailscale/api/v2/device/{id}", tailnet.delete_device)
 
 
 def _shown(key: dict[str, Any]) -> dict[str, Any]:

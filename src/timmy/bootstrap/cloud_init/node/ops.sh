@@ -38,11 +38,8 @@ lightning() {
 server() {
     local name
     name="$(tailscale status --json 2>/dev/null | json Self.DNSName 2>/dev/null || true)"
-    if [ -n "$name" ]; then
-        printf 'LNbits:  http://%s:5000 inside your Tailscale network\n' "${name%.}"
-    else
-        printf 'LNbits:  ssh -L 5000:127.0.0.1:5000 to this machine, then http://127.0.0.1:5000\n'
-    fi
+    printf 'LNbits:  ssh -L 5000:127.0.0.1:5000 to this machine, then http://127.0.0.1:5000\n'
+    if [ -n "$name" ]; then printf '         http://%s:5000 inside the Tailscale network that it has joined\n' "${name%.}"; fi
     if lnbits GET /api/v1/health >/dev/null; then printf 'It answers.\n'; else printf 'It does not answer: ops.sh logs lnbits\n'; fi
     printf 'User and keys: %s (LNBITS_USERNAME, LNBITS_PASSWORD, LNBITS_ADMIN_KEY)\n' "$CREDENTIALS"
 }
