@@ -144,6 +144,14 @@ async def test_the_desk_reads_either_engine(tmp_path: Path, database_url: str) -
         assert "work_charge" in (await browser.open(f"/admin/jobs/{job['jobId']}")).text
 
 
+async def test_the_sats_of_a_node_that_is_being_made_stand_on_the_desk(tmp_path: Path) -> None:
+    async with open_house(tmp_path, background=False, ADMIN_TOKEN=TOKEN) as house:
+        node = await house.post("/api/bootstrap", {}, status=201)
+        await house.pay(node["invoice"])
+        shown = (await house.get("/api/admin/summary", Authorization=f"Bearer {TOKEN}"))["standing"]
+        assert shown["bootstrapMsat"] == node["invoice"]["amountSats"] * 1_000
+
+
 class Explained:
     """A `Tx` that says how SQLite would find the rows, instead of finding them."""
 

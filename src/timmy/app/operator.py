@@ -260,6 +260,7 @@ def _standing(now: _Now) -> Standing:
         sessions=of("session"),
         sessions_open=now.sessions_open,
         jobs=of("job"),
+        bootstrap=of("bootstrap"),
         unallocated=of(chart.UNALLOCATED),
     )
 

@@ -39,6 +39,7 @@ class OperatorStanding(Shape):
     sessionsMsat: NotNegative
     sessionsOpen: NotNegative
     jobsMsat: NotNegative = Field(description="Paid in for jobs, not yet earned or owed.")
+    bootstrapMsat: NotNegative = Field(description="Paid in for nodes that are being made, not yet earned or owed.")
     unallocatedMsat: NotNegative
 
 

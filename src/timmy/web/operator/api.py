@@ -77,7 +77,8 @@ EXAMPLES: dict[str, Document] = {
         "btcPriceUsd": 100_000,
         "standing": {
             "revenueMsat": 911_640, "poolMsat": 10_040_000, "poolReservedMsat": 0, "owedMsat": 41_000, "inFlightMsat": 0,
-            "sessionsMsat": 495_712, "sessionsOpen": 1, "jobsMsat": 0, "unallocatedMsat": 0,
+            "sessionsMsat": 495_712, "sessionsOpen": 1, "jobsMsat": 0, "bootstrapMsat": 0,
+            "unallocatedMsat": 0,
         },
         "upstreams": [{"name": "wallet", "kind": "lnbits", "status": "ok", "latencyMs": 42, "detail": None}],
         "audit": {"at": "2026-01-31T11:59:00.000Z", "whole": False, "holds": True, "broken": [], "checks": 2, "running": False},

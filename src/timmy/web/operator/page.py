@@ -107,6 +107,7 @@ def _tiles(shown: Summary) -> Markup:
         _tile("Owed to customers", now.owed, f"and {sats(now.in_flight)} on the way"),
         _tile("In balances", now.sessions, f"of {now.sessions_open:,} sessions"),
         _tile("In jobs under way", now.jobs, "paid, not yet earned"),
+        _tile("In nodes being made", now.bootstrap, "paid, not yet earned"),
         _tile("Belongs to nothing known", now.unallocated, ""),
         _tile("Earned, ever, and ours", now.revenue, ""),
     )

@@ -87,6 +87,7 @@ class Standing:
     sessions: Msats
     sessions_open: int
     jobs: Msats  # paid in by customers of jobs, not yet earned or owed
+    bootstrap: Msats  # the same, of nodes that are being made
     unallocated: Msats
 
 

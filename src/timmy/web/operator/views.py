@@ -53,6 +53,7 @@ def standing(now: Standing) -> Document:
         "sessionsMsat": now.sessions.value,
         "sessionsOpen": now.sessions_open,
         "jobsMsat": now.jobs.value,
+        "bootstrapMsat": now.bootstrap.value,
         "unallocatedMsat": now.unallocated.value,
     }
 
