@@ -30,7 +30,8 @@ may always. There is no compression: messages are small, and the same bytes go t
 
 Limits: a message has at most {sockets.MESSAGE_BYTES_MAX:,} bytes. {crowd.FRAMES_AT_ONCE} may come at once, and
 {crowd.FRAMES_PER_SECOND} more in each second; of what is said to all, {crowd.WORDS_AT_ONCE} and {crowd.WORDS_PER_SECOND}, from one
-address {crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}, and from everybody together {crowd.ALL_AT_ONCE} and {crowd.ALL_PER_SECOND}. Beyond that comes an `error`,
+address {crowd.ADDRESS_AT_ONCE} and {crowd.ADDRESS_PER_SECOND}, and from everybody
+together {crowd.ALL_AT_ONCE} and {crowd.ALL_PER_SECOND}. Beyond that comes an `error`,
 and who does not stop is closed. How many connections there may be, and how often Timmy answers, is set by `VIEWERS_MAX`,
 `VIEWERS_PER_ADDRESS`, `CHAT_PER_MINUTE` and `CHAT_PER_DAY` ([settings](settings.md)).
 
