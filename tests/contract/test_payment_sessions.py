@@ -13,6 +13,8 @@ from tests.contract.test_completions import TALK
 from tests.contract.test_openai_sdk import Shop, customer_of, shop
 from tests.contract.test_payment_charge import closes
 
+from timmy.completions.store import forget_outputs
+from timmy.db import Tx
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.protocol import Settled
 from timmy.money import Sats
@@ -271,6 +273,59 @@ async def test_a_session_that_is_used_up_asks_for_more_and_a_topup_wakes_it(clie
     payload = {"action": "topUp", "sessionId": opened.id, "topUpPreimage": await client.pay(challenge)}
     assert (await client.ask({"challenge": challenge, "payload": payload})).body == {"status": "ok"}
     assert (await client.ask(await opened.bearer(), messages=long)).status == 200
+
+
+async def test_a_request_that_failed_can_be_asked_for_again_with_the_same_credential(client: Client) -> None:
+    """It cost nothing; told again for a week, the same words could not be bought with this challenge at all."""
+    opened = await client.opened()
+    found = await client.shop.site.app.sessions.prepaid.find(opened.id)
+    assert found is not None
+    path, bearer = f"/api/sessions/{found.session_id}/request", await opened.bearer()
+
+    async def ask(**more: str) -> Any:
+        headers = {"Authorization": f"Payment {encoded(bearer)}", **more}
+        body = {"request": "What is 6 * 7?"}
+        async with client.shop.site.http.post(client.shop.site.url + path, json=body, headers=headers) as answer:
+            return await answer.json()
+
+    agent = client.shop.agent
+    agent.work = "down"
+    assert [(await ask())["state"] for _ in range(2)] == ["failed"] * 2
+    named = await ask(**{"Idempotency-Key": "mine"})
+    agent.work = "done"
+    done = await ask()
+    assert done["state"] == "complete"
+    assert await ask() == done
+    assert await ask(**{"Idempotency-Key": "mine"}) == named, "a key of the caller's own says what is repeated"
+
+
+async def test_the_same_call_is_made_anew_when_its_answer_has_been_forgotten(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daily call with a fixed prompt, from one session."""
+    opened = await client.opened()
+    bearer = await opened.bearer()
+    app = client.shop.site.app
+    first = await client.ask(bearer)
+    ids = [first.body["id"]]
+    for _ in range(3):
+        await app.db.write(_forget)
+        again = await client.ask(bearer)
+        assert again.status == 200, again.text
+        assert (await client.ask(bearer)).body == again.body
+        ids.append(again.body["id"])
+    assert len(set(ids)) == 4
+    streamed = await client.ask(bearer, stream=True)
+    await app.db.write(_forget)
+    assert (await client.ask(bearer, stream=True)).status == streamed.status == 200
+    await app.db.write(_forget)
+    retried = await client.ask(bearer, headers={"Idempotency-Key": "mine"})
+    await app.db.write(_forget)
+    assert retried.status == 200
+    assert (await client.ask(bearer, headers={"Idempotency-Key": "mine"})).status == 410
+
+
+def _forget(tx: Tx) -> None:
+    """As if a day had passed since each answer."""
+    forget_outputs(tx, 10**14)
 
 
 async def test_a_sessions_requests_are_paid_for_the_same_way(client: Client) -> None:

@@ -28,6 +28,7 @@ from timmy.web.render import PRIVATE, Json
 from timmy.web.v1_stream import CompletionStream
 
 ACTIONS = ("open", "bearer", "topUp", "close")
+TIMES_MAX = 16  # that one challenge buys the same; a key is kept for days, an answer for one
 
 T = TypeVar("T")
 
@@ -64,20 +65,26 @@ class Paid:
         told = receipt(self.known, self.session_hash, at_ms, spent=spent, units=spent, spentMsat=view.charged.value)
         return b"event: payment-receipt\ndata: " + Json(told).body + b"\n\n"
 
-    def bought(self, wanted: Wanted, idempotency_key: str | None) -> Wanted:
+    def bought(self, wanted: Wanted, idempotency_key: str | None, time: int = 0) -> Wanted:
         """The call as this payment buys it: with a charge once; with a session once for each challenge and body, because a credential
-        that is sent again is answered again (draft-lightning-session-00, "Idempotency")."""
+        that is sent again is answered again (draft-lightning-session-00, "Idempotency"). `time`: how often there was nothing left to
+        answer with."""
         if self.is_charge:
             repeats = wanted.is_retry or idempotency_key is not None
             return replace(wanted, key=Key("payment", hashlib.sha256(b"").hexdigest(), "session"), once=True, is_retry=repeats)
-        return replace(wanted, key=wanted.key or self._key(wanted.body_sha256, "session"))
+        return replace(wanted, key=wanted.key or self._key(wanted.body_sha256, "session", time))
 
-    def repeating(self, key: Key | None, text: str, principal: str) -> Key:
+    def is_named_by_us(self, wanted: Wanted) -> bool:
+        """The call has no key but the one that `bought` gives it, and that can be another the next time."""
+        return wanted.key is None and not self.is_charge
+
+    def repeating(self, key: Key | None, text: str, principal: str, time: int = 0) -> Key:
         """The same for a session's request, where it has no key of its own."""
-        return key or self._key(hashlib.sha256(text.encode()).hexdigest(), principal)
+        return key or self._key(hashlib.sha256(text.encode()).hexdigest(), principal, time)
 
-    def _key(self, body_sha256: str, principal: str) -> Key:
-        return Key(f"payment {self.known.id} {body_sha256}", body_sha256, principal)
+    def _key(self, body_sha256: str, principal: str, time: int) -> Key:
+        again = f" {time}" if time else ""
+        return Key(f"payment {self.known.id} {body_sha256}{again}", body_sha256, principal)
 
 
 async def paid(house: WebHouse, request: Request) -> Paid | None:

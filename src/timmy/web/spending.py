@@ -6,6 +6,7 @@ same request is served. So a client of L402 or of the `Payment` scheme buys here
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from timmy.identity.caveats import CaveatUnknown, MacaroonExpired, NotAllowed
 from timmy.identity.macaroons import MacaroonMalformed
 from timmy.money import Msats
 from timmy.sessions.keys import is_whole
-from timmy.sessions.protocol import RequestView, Use
+from timmy.sessions.protocol import RequestState, RequestView, Use
 from timmy.sessions.refusals import (
     InsufficientBalance,
     KeyLimitReached,
@@ -34,7 +35,7 @@ from timmy.web.fields import NewJob
 from timmy.web.house import WebHouse
 from timmy.web.payment_refusals import PAYMENT_REFUSALS, ChallengeUnknown
 from timmy.web.payment_scheme import SCHEME, SESSION, wanted_intents
-from timmy.web.payments import Paid, paid, problem, receipted
+from timmy.web.payments import TIMES_MAX, Paid, paid, problem, receipted
 from timmy.web.problems import Problem, request_id_of
 from timmy.web.refusals import FieldUnknown
 from timmy.web.render import private
@@ -105,15 +106,24 @@ async def _spent(house: WebHouse, request: Request, asked: Asked, known: Credent
         raise ChallengeUnknown("A charge buys one call of /v1. This is paid for with the session challenge of this answer.")
     use = Use(CAPABILITY, request.scope["path"], house.clock.now_ms())
 
-    async def act() -> RequestView:
+    began_ms = house.clock.now_ms()
+
+    async def act(time: int) -> RequestView:
         permit = await house.sessions.authorize(known.text, use, session_id=asked.session_id)
         principal = f"session:{permit.session_id}"  # a key of one session says nothing about another's
         key = fields.owned(asked.key, principal)
-        key = payment.repeating(key, asked.text, principal) if payment else key
+        key = payment.repeating(key, asked.text, principal, time) if payment else key
         return await house.sessions.request(permit, asked.text, key=key)
 
     try:
-        return await paid_for(house, known, act)
+        for time in range(TIMES_MAX):
+            view = await paid_for(house, known, functools.partial(act, time))
+            # One that failed before we asked is told again to who repeats a key of their own. A credential that is sent again is not
+            # such a key: what cost nothing would be all that it could buy.
+            is_old = view.state is RequestState.FAILED and (view.ended_at_ms or began_ms) < began_ms
+            if payment is None or asked.key is not None or not is_old:
+                break
+        return view
     except SessionEnded as ended:
         if asked.session_id is not None:
             raise

@@ -13,15 +13,16 @@ from starlette.types import ASGIApp
 from timmy.clock import SECOND_MS
 from timmy.completions import CompletionsDesk, CompletionView
 from timmy.completions.protocol import Use
-from timmy.completions.refusals import CompletionInProgress, CompletionNotFound, ModelNotFound
+from timmy.completions.refusals import CompletionForgotten, CompletionInProgress, CompletionNotFound, ModelNotFound
 from timmy.errors import Refusal
+from timmy.identity.macaroons import Macaroon
 from timmy.sessions.refusals import InsufficientBalance, KeyLimitReached, NotOpenYet, SessionEnded
 from timmy.web import v1_fields, v1_views
 from timmy.web.bodies import parse_object, read_bytes
 from timmy.web.credentials import Credential, credential, paid_for, with_offer
 from timmy.web.house import WebHouse
 from timmy.web.payment_refusals import PAYMENT_REFUSALS, PaymentMethodUnsupported
-from timmy.web.payments import Paid, paid, problem, receipted
+from timmy.web.payments import TIMES_MAX, Paid, paid, problem, receipted
 from timmy.web.render import PRIVATE, Json, private
 from timmy.web.v1_errors import OpenAIError
 from timmy.web.v1_fields import Call
@@ -73,12 +74,25 @@ class V1Routes:
             raise self._priced(request, raw)
         macaroon = known.macaroon  # before the body, which is work: parsed, checked, counted
         call = v1_fields.call(request, parse_object(raw), raw, principal="session")  # the session's, once it is known which
-        if payment is not None:
-            call = replace(call, wanted=payment.bought(call.wanted, request.headers.get("idempotency-key")))
+        if payment is None:
+            return await self._answered(request, known, macaroon, call, None)
+        given = request.headers.get("idempotency-key")
+        for time in range(TIMES_MAX):
+            wanted = payment.bought(call.wanted, given, time)
+            try:
+                return await self._answered(request, known, macaroon, replace(call, wanted=wanted), payment)
+            except CompletionForgotten:
+                if not payment.is_named_by_us(call.wanted):
+                    raise
+        raise CompletionForgotten("This challenge has bought this call too often. Ask without a credential for a fresh one.")
+
+    async def _answered(
+        self, request: Request, known: Credential, macaroon: Macaroon, call: Call, payment: Paid | None
+    ) -> Response | ASGIApp:
         if not call.wanted.stream:
             view = await paid_for(self.house, known, lambda: self.desk.complete(macaroon, self._use(request), call.wanted))
             return private(v1_views.completion(view), headers=_costs(view))
-        return await self._stream(request, known, call, payment)
+        return await self._stream(request, known, macaroon, call, payment)
 
     def _priced(self, request: Request, raw: bytes) -> PaymentRequired:
         """Who is about to pay is told first what is wrong, and asked for what the call may come to; for a body that is larger than most,
@@ -89,8 +103,9 @@ class V1Routes:
         call = v1_fields.call(request, parse_object(raw), raw, principal="session")
         return PaymentRequired(why, neededMsat=self.desk.most(call.wanted).value)
 
-    async def _stream(self, request: Request, known: Credential, call: Call, payment: Paid | None) -> Response | ASGIApp:
-        macaroon = known.macaroon
+    async def _stream(
+        self, request: Request, known: Credential, macaroon: Macaroon, call: Call, payment: Paid | None
+    ) -> Response | ASGIApp:
         live = await paid_for(self.house, known, lambda: self.desk.stream(macaroon, self._use(request), call.wanted))
         spent = functools.partial(payment.spent, at_ms=self.house.clock.now_ms()) if payment else None
         chunks = v1_views.Chunks(live, include_usage=call.include_usage, spent=spent)
