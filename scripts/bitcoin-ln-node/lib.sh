@@ -22,8 +22,15 @@ Darwin)
 esac
 SETTINGS="$HOME_OF_NODE/settings"
 CREDENTIALS="$HOME_OF_NODE/credentials"
-LNBITS_PORT="${NODE_LNBITS_PORT:-5000}"
-LND_REST_PORT="${NODE_LND_REST_PORT:-8080}"
+
+# setting NAME: what the node was set up with.
+setting() { if [ -f "$SETTINGS" ]; then sed -n "s/^$1=//p" "$SETTINGS"; fi; }
+
+# A word of the environment is for a node that is being set up; a node that is there keeps what it began with.
+LNBITS_PORT="$(setting lnbits_port)"
+LND_REST_PORT="$(setting lnd_rest_port)"
+[ -n "$LNBITS_PORT" ] || LNBITS_PORT="${NODE_LNBITS_PORT:-5000}"
+[ -n "$LND_REST_PORT" ] || LND_REST_PORT="${NODE_LND_REST_PORT:-8080}"
 
 say() { printf '%s\n' "$*"; }
 
@@ -104,7 +111,7 @@ wait_for() {
 
 load() {
     [ -f "$SETTINGS" ] || die "there is no node in $HOME_OF_NODE; run setup.sh first"
-    NETWORK="$(sed -n 's/^network=//p' "$SETTINGS")"
+    NETWORK="$(setting network)"
 }
 
 chain() { if [ "$NETWORK" = mainnet ]; then printf main; else printf '%s' "$NETWORK"; fi; }

@@ -6,15 +6,20 @@ HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=lib.sh
 . "$HERE/lib.sh"
 
-NETWORK=mainnet
-PRUNE_MIB=10000
+NETWORK=""
+NETWORK_GIVEN=""
+PRUNE_MIB=""
+PRUNE_GIVEN=""
+PRUNE_ANYWAY=""
 
 usage() {
     cat <<TEXT
-usage: setup.sh [--network mainnet|signet|regtest] [--prune MIB] [--dry-run]
+usage: setup.sh [--network mainnet|signet|regtest] [--prune MIB] [--throw-blocks-away] [--dry-run]
 
-  --network   mainnet unless said; a node keeps the one that it began with
-  --prune     how much of the chain is kept, in MiB: at least 550, 0 for all of it (10000)
+  --network   mainnet at first; a node keeps the one that it began with
+  --prune     how much of the chain is kept, in MiB: at least 550, 0 for all of it (what it was; at first 10000)
+  --throw-blocks-away
+              with --prune on a node that has kept all of them: only then are they deleted
   --dry-run   say what would be done, and do nothing
 
 Everything is kept in $HOME_OF_NODE (or in NODE_HOME).
@@ -23,16 +28,21 @@ TEXT
 
 while [ $# -gt 0 ]; do
     case "$1" in
-    --network) NETWORK="${2:-}" && shift ;;
-    --prune) PRUNE_MIB="${2:-}" && shift ;;
+    --network) NETWORK_GIVEN=yes && NETWORK="${2:-}" && shift ;;
+    --prune) PRUNE_GIVEN=yes && PRUNE_MIB="${2:-}" && shift ;;
+    --throw-blocks-away) PRUNE_ANYWAY=yes ;;
     --dry-run) DRY_RUN=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
     esac
     [ $# -eq 0 ] || shift
 done
+if [ -z "$NETWORK_GIVEN" ]; then NETWORK="$(setting network)" && NETWORK="${NETWORK:-mainnet}"; fi
 case "$NETWORK" in mainnet | signet | regtest) ;; *) die "--network is mainnet, signet or regtest" ;; esac
-case "$PRUNE_MIB" in '' | *[!0-9]*) die "--prune is a number of MiB" ;; esac
+if [ -n "$PRUNE_GIVEN" ] && [ -z "$PRUNE_MIB" ]; then die "--prune is a number of MiB"; fi
+WAS_MIB="$(setting prune)"
+[ -n "$PRUNE_MIB" ] || PRUNE_MIB="${WAS_MIB:-10000}"
+case "$PRUNE_MIB" in *[!0-9]*) die "--prune is a number of MiB" ;; esac
 [ "$PRUNE_MIB" -eq 0 ] || [ "$PRUNE_MIB" -ge 550 ] || die "--prune: Bitcoin Core keeps at least 550 MiB"
 
 programs() {
@@ -80,7 +90,8 @@ configure() {
     port="$(rpc_port)"
     [ -n "$DRY_RUN" ] || mkdir -p "$HOME_OF_NODE/bitcoin" "$HOME_OF_NODE/lnd" "$HOME_OF_NODE/lnbits" "$HOME_OF_NODE/logs"
     [ -n "$DRY_RUN" ] || chmod 700 "$HOME_OF_NODE"
-    printf 'network=%s\nprune=%s\n' "$NETWORK" "$PRUNE_MIB" | put "$SETTINGS" 600
+    printf 'network=%s\nprune=%s\nlnbits_port=%s\nlnd_rest_port=%s\n' "$NETWORK" "$PRUNE_MIB" "$LNBITS_PORT" "$LND_REST_PORT" |
+        put "$SETTINGS" 600
     {
         printf 'server=1\nrpcuser=node\nrpcpassword=%s\n' "$(secret BITCOIN_RPC_PASSWORD)"
         printf 'zmqpubrawblock=tcp://127.0.0.1:28332\nzmqpubrawtx=tcp://127.0.0.1:28333\n'
@@ -140,6 +151,8 @@ lnbits_service() {
         printf 'LNBITS_DATA_FOLDER=%s\nLNBITS_EXTENSIONS_PATH=%s\n' "$HOME_OF_NODE/lnbits/data" "$HOME_OF_NODE/lnbits"
         printf 'LNBITS_ADMIN_UI=true\nLNBITS_ALLOW_NEW_ACCOUNTS=false\nLNBITS_BACKEND_WALLET_CLASS=LndRestWallet\n'
         printf 'LND_REST_ENDPOINT=https://localhost:%s/\nLND_REST_CERT=%s\nLND_REST_MACAROON=%s\n' "$LND_REST_PORT" "$HOME_OF_NODE/lnd/tls.cert" "$hex"
+        # Else it gives LND seven seconds after a restart of the machine, and then goes on with a wallet that takes nothing.
+        printf 'FUNDING_SOURCE_MAX_RETRIES=500\n'
         printf 'AUTH_SECRET_KEY=%s\nFIRST_INSTALL_TOKEN=%s\n' "$(secret LNBITS_AUTH_SECRET)" "$(secret LNBITS_INSTALL_TOKEN)"
     } | put "$HOME_OF_NODE/lnbits/lnbits.env" 600
     [ -n "$DRY_RUN" ] || mkdir -p "$HOME_OF_NODE/lnbits/data"
@@ -173,8 +186,11 @@ lnbits_keys() {
 
 umask 077
 if [ -f "$SETTINGS" ]; then
-    was="$(sed -n 's/^network=//p' "$SETTINGS")"
+    was="$(setting network)"
     [ "$was" = "$NETWORK" ] || die "this node is on $was; for $NETWORK choose another NODE_HOME"
+    if [ "$WAS_MIB" = 0 ] && [ "$PRUNE_MIB" -ne 0 ] && [ -z "$PRUNE_ANYWAY" ]; then
+        die "this node keeps all blocks, and would delete most of them; say so with --throw-blocks-away"
+    fi
 fi
 programs
 lnbits_program

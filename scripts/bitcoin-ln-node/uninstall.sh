@@ -13,7 +13,8 @@ for word in ${1+"$@"}; do
     *) die "usage: uninstall.sh [--delete-data-there-are-no-sats-in-it] [--dry-run]" ;;
     esac
 done
-load
+[ -d "$HOME_OF_NODE" ] || die "there is no node in $HOME_OF_NODE"
+if command -v tailscale >/dev/null 2>&1; then run tailscale serve --tcp="$LNBITS_PORT" off || say "it was not in your Tailscale network"; fi
 for part in lnbits lnd bitcoind; do
     unit_stop "$part" || say "$part was not running"
     run rm -f "$(unit_file "$part")"

@@ -87,6 +87,7 @@ uninstall() {
     fi
     run as_postgres --command 'DROP DATABASE IF EXISTS lnbits WITH (FORCE)' --command 'DROP ROLE IF EXISTS lnbits'
     run rm -rf "$ROOT$DATA" "$ROOT$(dirname "$SETTINGS")"
+    if id lnbits >/dev/null 2>&1; then run userdel lnbits; fi
 }
 
 system() {
@@ -130,14 +131,18 @@ setting() { if [ -f "$ROOT$SETTINGS" ]; then sed -n "s/^$1=//p" "$ROOT$SETTINGS"
 # What the operator has written into the settings stays; only what is missing is added, so that a second run changes nothing.
 settings() {
     local password name value had
-    password="$(setting LNBITS_DATABASE_URL | sed -n 's#^postgres://lnbits:\([0-9a-f]*\)@.*#\1#p')"
-    [ -n "$password" ] || password="$(openssl rand -hex 24)"
+    password="$(setting LNBITS_DATABASE_URL | sed -n 's#^postgres://lnbits:\([0-9a-f]*\)@127.0.0.1:5432/lnbits$#\1#p')"
+    if [ -z "$password" ] && [ -n "$(setting LNBITS_DATABASE_URL)" ]; then
+        OWN_DATABASE=yes
+    elif [ -z "$password" ]; then
+        password="$(openssl rand -hex 24)"
+    fi
     had="$(cat "$ROOT$SETTINGS" 2>/dev/null || true)"
     {
         [ -z "$had" ] || printf '%s\n' "$had"
         for name in "LNBITS_DATABASE_URL=postgres://lnbits:$password@127.0.0.1:5432/lnbits" "LNBITS_DATA_FOLDER=$DATA" \
             "LNBITS_EXTENSIONS_PATH=$DATA" LNBITS_ADMIN_UI=true LNBITS_ALLOW_NEW_ACCOUNTS=false LNBITS_RATE_LIMIT_NO=6000 \
-            LNBITS_BACKEND_WALLET_CLASS=VoidWallet "AUTH_SECRET_KEY=$(openssl rand -hex 32)" "FIRST_INSTALL_TOKEN=$(openssl rand -hex 16)"; do
+            FUNDING_SOURCE_MAX_RETRIES=500 LNBITS_BACKEND_WALLET_CLASS=VoidWallet "AUTH_SECRET_KEY=$(openssl rand -hex 32)" "FIRST_INSTALL_TOKEN=$(openssl rand -hex 16)"; do
             value="${name#*=}"
             name="${name%%=*}"
             printf '%s\n' "$had" | grep -q "^$name=" || printf '%s=%s\n' "$name" "$value"
@@ -148,6 +153,10 @@ settings() {
 
 database() {
     run systemctl enable --now postgresql
+    if [ -n "$OWN_DATABASE" ]; then
+        say "$SETTINGS names a database of yours: nothing is made or changed in PostgreSQL"
+        return
+    fi
     if [ -n "$DRY_RUN" ]; then
         say "would make: the role and the database 'lnbits' in PostgreSQL"
         return
@@ -214,6 +223,7 @@ answers() {
 
 MADE_BEFORE="$(made)"
 DB_PASSWORD=""
+OWN_DATABASE=""
 umask 022
 if [ -n "$UNINSTALL" ]; then
     uninstall
