@@ -20,8 +20,9 @@ from timmy.clock import ManualClock
 from timmy.db import Database, open_database
 
 ENGINES = ("sqlite", "postgres")
-# Left to `./run heavy`, so that the suite stays under twenty minutes: nodes whose server is killed at each step, a real LNbits in each.
-HEAVY_ONLY = ["chaos/test_node_kill9.py", "node/test_with_real_lnbits.py"]
+# Left to `./run heavy`, so that the suite stays under twenty minutes: nodes whose server is killed at each step, a real LNbits in each, and
+# those that are paid over a real channel.
+HEAVY_ONLY = ["chaos/test_node_kill9.py", "node/test_with_real_lnbits.py", "node/test_over_lightning.py"]
 collect_ignore = [] if os.environ.get("TIMMY_HEAVY") == "1" else HEAVY_ONLY
 # The files that take longest, begun first: one that began last would run alone while the other processes had nothing left.
 LONGEST_FIRST = (
