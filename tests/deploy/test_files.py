@@ -83,3 +83,26 @@ def test_the_proxies_do_not_believe_what_a_client_says_of_itself() -> None:
     assert "header_up X-Forwarded-For {remote_host}" in caddy
     assert re.search(r"proxy_buffering\s+off;", nginx)
     assert "flush_interval -1" in caddy
+
+
+def test_the_nightly_backup_names_its_file_by_the_moment(tmp_path: Path) -> None:
+    """As systemd would run it: with its own signs read, and the folder and the program of a machine put in."""
+    unit = (DEPLOY / "timmy-backup.service").read_text()
+    found = re.search(r"^ExecStart=/bin/sh -c '(.*)'$", unit, re.MULTILINE)
+    assert found
+    line = found[1].replace("$$", "$").replace("%%", "%")
+    assert "/srv/timmy/.venv/bin/timmy backup /var/backups/timmy/" in line
+    line = line.replace("/srv/timmy/.venv/bin/timmy", "echo")
+    told = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"backup /var/backups/timmy/timmy-\d{4}-\d\d-\d\d-\d{6}\.tar\.gz\n", told.stdout)
+    served = (DEPLOY / "timmy.service").read_text()
+    for same in ("User=timmy", "EnvironmentFile=/etc/timmy/timmy.env", "Environment=DATA_DIR=/var/lib/timmy"):
+        assert same in unit
+        assert same in served, "it backs up what is served"
+
+
+def test_what_the_papers_tell_to_copy_is_there() -> None:
+    told = " ".join((ROOT / "docs/how-to" / name).read_text() for name in ("deploy.md", "backup.md", "own-node.md"))
+    named = set(re.findall(r"\b(?:deploy|scripts)/[\w./-]*\w", told)) - {"deploy/compose.env"}  # which the reader makes
+    assert len(named) > 5
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []

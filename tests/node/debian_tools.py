@@ -1,4 +1,4 @@
-"""cloud-init and Docker's compose as Debian ships them, unpacked beside the system: the real readers of what we write.
+"""cloud-init, Docker's compose, nginx and Caddy as Debian ships them, unpacked beside the system: the real readers of what we write.
 
 cloud-init is not installed, because its package would make it configure this machine at the next start.
 """
@@ -36,6 +36,13 @@ def compose(*arguments: str, environ: dict[str, str], folder: Path) -> subproces
     )
 
 
+def part(package: str, suite: str) -> Path:
+    """One package as it is, without what it depends on."""
+    shelf = default_cache_dir()
+    install(shelf, (Part(package, f"1 {suite}", f"{package} from Debian", lambda place: _unpack(package, place, suite)),), silent)
+    return shelf / package
+
+
 def _part(name: str, build: object) -> Path:
     shelf = default_cache_dir()
     install(shelf, (Part(name, f"1 {SUITE} {NEEDS}", f"{name} from Debian", build),), silent)  # type: ignore[arg-type]
@@ -52,9 +59,9 @@ def _compose(place: Path) -> None:
     _unpack("docker-compose", place)
 
 
-def _unpack(package: str, place: Path) -> None:
-    apt = debian.Apt.private(place / "apt", mirror=debian._mirror(), keyring=debian._keyring(place), suites=(SUITE,))
-    apt("update", doing=f"reading Debian's package lists ({SUITE})")
-    apt("download", f"{package}/{SUITE}", doing=f"downloading {package}")
+def _unpack(package: str, place: Path, suite: str = SUITE) -> None:
+    apt = debian.Apt.private(place / "apt", mirror=debian._mirror(), keyring=debian._keyring(place), suites=(suite,))
+    apt("update", doing=f"reading Debian's package lists ({suite})")
+    apt("download", f"{package}/{suite}", doing=f"downloading {package}")
     for archive in apt.home.glob(f"{package}_*.deb"):
         run(["dpkg", "-x", str(archive), str(place)], doing=f"unpacking {archive.name}")
