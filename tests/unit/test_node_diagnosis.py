@@ -91,6 +91,11 @@ TROUBLES: dict[str, tuple[Situation, str, Word, str, str]] = {
     "no answer": (asked(down="refused", balance=None), "wallet", Word.FAIL, "refused", "electrum getinfo"),
     "no answer of LNbits": (asked(kind="lnbits", down="refused"), "wallet", Word.FAIL, "refused", "/api/v1/health"),
     "no answer over Nostr": (asked(kind="nwc", down="silent"), "wallet", Word.FAIL, "silent", "the relay in NWC_URI"),
+    "no answer of LND": (asked(kind="lnd", down="locked"), "wallet", Word.FAIL, "locked", "lncli unlock"),
+    "its key can do more": (
+        facts(key_excess=("macaroon:generate", "offchain:write", "onchain:write", "peers:write", "signer:generate")), "wallet", Word.WARN,
+        "offchain:write, onchain:write, peers:write, …", "lncli bakemacaroon",
+    ),
     "slow": (asked(latency_ms=2_001), "wallet", Word.WARN, "slowly", "Every invoice waits"),
     "nothing of its node": (asked(facts=None), "node", Word.UNKNOWN, "tells nothing", ""),
     "its node is silent": (asked(facts=None, untold="no answer within 5 s"), "node", Word.WARN, "within 5 s", "electrum getinfo"),
@@ -126,6 +131,10 @@ TROUBLES: dict[str, tuple[Situation, str, Word, str, str]] = {
     "strange certificate": (
         facts(certificate=Certificate(None, False, "self-signed certificate")), "certificate", Word.FAIL, "self-signed", "trusts who",
     ),
+    "certificate of LND ended": (
+        asked(kind="lnd", facts=replace(FACTS, certificate=Certificate(NOW_MS - HOUR_MS))),
+        "certificate", Word.FAIL, "ended", "new tls.cert",
+    ),
     "certificate not seen": (facts(certificate=Certificate(None)), "certificate", Word.UNKNOWN, "could not", ""),
     "in the clear": (facts(certificate=None, in_the_clear=True), "certificate", Word.FAIL, "plain http", "a tunnel"),
     "clock ahead": (facts(skew_ms=31_000), "clock", Word.WARN, "31 s ahead of", "timedatectl"),
@@ -135,6 +144,9 @@ TROUBLES: dict[str, tuple[Situation, str, Word, str, str]] = {
     "sats too many": (asked(balance=sats(50_100)), "balance", Word.OK, "100 more", 'timmy reconcile --accept "why"'),
     "money moves": (books(still=False), "balance", Word.UNKNOWN, "money moved", "Look again"),
     "push is down": (facts(listening=False), "push", Word.WARN, "down", "WebSockets"),
+    "push of LND is down": (
+        asked(kind="lnd", facts=replace(FACTS, listening=False)), "push", Word.WARN, "down", "answers without an end",
+    ),
     "push has trouble": (
         replace(WELL, push=Push(since_ms=0, heard_at_ms=None, trouble="refused")), "push", Word.WARN, "refused", "WebSockets",
     ),

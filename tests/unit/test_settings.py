@@ -117,6 +117,7 @@ def test_the_price_sources_and_the_band_are_the_oracles() -> None:
         ({"WALLET": "lnbits", "LNBITS_API_KEY": CANARY}, "LNBITS_URL"),
         ({"WALLET": "lnbits", "LNBITS_URL": "https://lnbits.example"}, "LNBITS_API_KEY"),
         ({"WALLET": "electrum"}, "ELECTRUM_URL"),
+        ({"WALLET": "lnd"}, "LND_MACAROON"),
         ({"WALLET": "nwc"}, "NWC_URI"),
         ({"PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY"),
         ({"PROVIDER": "openai"}, "OPENAI_API_KEY"),
@@ -180,19 +181,22 @@ SECRET_SETTINGS = {
     "TAILSCALE_API_KEY": CANARY,
     "ELECTRUM_URL": f"http://user:{CANARY}@127.0.0.1:7777",
     "DATABASE_URL": f"postgresql://timmy:{CANARY}@db.example/timmy",
+    "LND_MACAROON": "ef" * 64,
     "NWC_URI": f"nostr+walletconnect://{'ab' * 32}?relay=wss://r.example/{CANARY}&secret={'cd' * 32}",
 }
 
 
 @pytest.mark.fault("G01")
 def test_no_secret_shows_in_a_listing_a_repr_or_an_error() -> None:
-    settings = load(**SECRET_SETTINGS, WALLET="nwc")
+    settings = load(**SECRET_SETTINGS, WALLET="nwc", PUBLIC_URL="https://timmy.example")
     shown = repr(settings) + str(settings) + repr(settings.rows()) + repr(settings.stand_ins) + f"{settings.admin_token}"
     assert CANARY not in shown
     assert settings.admin_token is not None
     assert settings.admin_token.reveal() == CANARY
     assert CANARY in settings.secrets()
     assert "cd" * 32 in settings.secrets()
+    assert "ef" * 64 in settings.secrets()
+    assert "ef" * 64 not in shown
     for name, text in SECRET_SETTINGS.items():
         assert CANARY not in str(refusal(**{name: f"{text} and more"}))
     assert CANARY not in str(refusal(DATABASE_URL=f"postgresql://timmy@h:{CANARY}/x"))
@@ -202,6 +206,31 @@ def test_no_secret_shows_in_a_listing_a_repr_or_an_error() -> None:
 
 def test_every_secret_setting_is_in_the_canary_test() -> None:
     assert set(SECRET_SETTINGS) == {entry.metadata["spec"].name for entry in entries().values() if entry.metadata["spec"].kind.secret}
+
+
+@pytest.mark.fault("G01")
+@pytest.mark.parametrize("written", [bytes.fromhex("02" + "c3" * 80), b"02" + b"C3" * 80 + b"\n"], ids=["as LND writes it", "in hex"])
+def test_a_macaroon_is_read_from_its_file_so_that_the_logs_know_it(tmp_path: Path, written: bytes) -> None:
+    file = tmp_path / "timmy.macaroon"
+    file.write_bytes(written)
+    settings = load(WALLET="lnd", LND_MACAROON=str(file))
+    assert settings.lnd_macaroon is not None
+    assert settings.lnd_macaroon.reveal() == "02" + "c3" * 80
+    assert "02" + "c3" * 80 in settings.secrets()
+    assert "c3c3" not in repr(settings.rows())
+
+
+def test_a_file_that_is_not_there_or_is_another_is_said_without_its_content(tmp_path: Path) -> None:
+    other, empty = tmp_path / "other", tmp_path / "empty"
+    other.write_text(CANARY)
+    empty.touch()
+    assert "No such file" in str(refusal(LND_MACAROON=str(tmp_path / "none")))
+    assert "empty" in str(refusal(LND_MACAROON=str(empty)))
+    assert "directory" in str(refusal(LND_MACAROON=str(tmp_path)))
+    error = str(refusal(LND_TLS_CERT=str(other)))
+    assert "no certificate in PEM form" in error
+    assert CANARY not in error
+    assert "LND_TLS_CERT" in str(refusal(LND_TLS_CERT="/no\0where"))
 
 
 def test_a_password_in_an_url_is_masked() -> None:

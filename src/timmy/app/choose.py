@@ -10,6 +10,7 @@ from timmy.ids import RandomBytes
 from timmy.lightning.wallets.builtin import BuiltinWallet
 from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
+from timmy.lightning.wallets.lnd import LndWallet
 from timmy.lightning.wallets.nwc import NwcWallet
 from timmy.lightning.wallets.protocol import Wallet
 from timmy.models.anthropic import Anthropic
@@ -31,6 +32,8 @@ async def wallet(settings: Settings, db: Database, clock: Clock, random_bytes: R
             )
         case "electrum":
             return await ElectrumWallet.connect(_word(settings.electrum_url), clock)
+        case "lnd":
+            return await LndWallet.connect(settings.lnd_url, _word(settings.lnd_macaroon), clock, certificate=settings.lnd_tls_cert)
         case "nwc":
             return await NwcWallet.connect(_word(settings.nwc_uri), clock, random_bytes=random_bytes)
         case other:

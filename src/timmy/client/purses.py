@@ -6,6 +6,7 @@ The wallets of `timmy.lightning.wallets` serve here too: the same adapters, seen
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Protocol
 
 from yarl import URL
@@ -17,17 +18,21 @@ from timmy.clock import SECOND_MS, SystemClock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
+from timmy.lightning.wallets.lnd import LndWallet
+from timmy.lightning.wallets.lnd_macaroon import TO_ASK_FOR
+from timmy.lightning.wallets.lnd_macaroon import TO_BUY as TO_BUY_FROM_LND
 from timmy.lightning.wallets.nwc import TO_BUY, NwcWallet
 from timmy.lightning.wallets.nwc_uri import SCHEME
 from timmy.lightning.wallets.protocol import Network, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet, WalletDown
 from timmy.money import Msats, Sats
+from timmy.settings.files import read_macaroon
 
 REFUND_INVOICE_SECONDS = 3_600
 DEVELOPMENT = "dev"
 KIND_CHARS_SHOWN = 30  # a wallet's address that was pasted wrong may have its key near
 WAYS = (
-    "dev (a server that is tried out), nostr+walletconnect://… (Nostr Wallet Connect), lnbits+https://:KEY@host, or"
-    " electrum+http://user:password@127.0.0.1:7777"
+    "dev (a server that is tried out), nostr+walletconnect://… (Nostr Wallet Connect), lnbits+https://:KEY@host,"
+    " electrum+http://user:password@127.0.0.1:7777, or lnd+https://127.0.0.1:8080?macaroon=FILE&cert=FILE"
 )
 
 
@@ -72,6 +77,8 @@ class WalletPurse:
 
     async def invoice(self, amount: Sats, memo: str) -> str | None:
         if isinstance(self._wallet, NwcWallet) and not self._wallet.allows("make_invoice"):
+            return None
+        if isinstance(self._wallet, LndWallet) and self._wallet.rights.missing(TO_ASK_FOR):
             return None
         made = await self._wallet.create_invoice(amount.msats, memo=memo, expiry_seconds=REFUND_INVOICE_SECONDS, label=memo)
         return made.payment_request
@@ -133,9 +140,23 @@ async def open_purse(address: str, server_url: str) -> Purse:
         if kind == "electrum" and plus:
             place = str(url.with_user(None))
             return WalletPurse(await ElectrumWallet.connect(rest, SystemClock()), f"Electrum {_mark(place, '')}")
+        if kind == "lnd" and plus:
+            return await _open_lnd(url)
     except ValueError as trouble:
         raise NoWallet(f"{trouble}. A wallet is {WAYS}.") from None
     raise NoWallet(f"{address.partition(':')[0][:KIND_CHARS_SHOWN]} is none that is known here. A wallet is {WAYS}.")
+
+
+async def _open_lnd(url: URL) -> Purse:
+    """`macaroon` and `cert` in the query are files of LND's; without `cert`, LND shows a certificate that this machine trusts."""
+    place, certificate = str(url.with_query(None)), url.query.get("cert")
+    try:
+        macaroon = read_macaroon(url.query.get("macaroon", ""))
+    except ValueError as trouble:
+        raise NoWallet(f"The macaroon's file: {trouble}. A wallet is {WAYS}.") from None
+    trusted = Path(certificate) if certificate else None
+    wallet = await LndWallet.connect(place, macaroon, SystemClock(), certificate=trusted, needs=TO_BUY_FROM_LND)
+    return WalletPurse(wallet, f"LND {_mark(place, macaroon)}")
 
 
 def _mark(place: str, key: str) -> str:

@@ -21,6 +21,7 @@ def together(settings: Settings) -> list[str]:
         (settings.wallet == "lnbits", "LNBITS_URL", settings.lnbits_url, "WALLET=lnbits"),
         (settings.wallet == "lnbits", "LNBITS_API_KEY", settings.lnbits_api_key, "WALLET=lnbits"),
         (settings.wallet == "electrum", "ELECTRUM_URL", settings.electrum_url, "WALLET=electrum"),
+        (settings.wallet == "lnd", "LND_MACAROON", settings.lnd_macaroon, "WALLET=lnd"),
         (settings.wallet == "nwc", "NWC_URI", settings.nwc_uri, "WALLET=nwc"),
         (settings.provider == "anthropic", "ANTHROPIC_API_KEY", settings.anthropic_api_key, "PROVIDER=anthropic"),
         (_needs_openai_key(settings), "OPENAI_API_KEY", settings.openai_api_key, f"PROVIDER=openai at {OPENAI_HOST}"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from timmy.money import NanoUsd, Sats
-from timmy.settings import checks, kinds, sources
+from timmy.settings import checks, files, kinds, sources
 from timmy.settings.kinds import Secret, TokenPrices
 from timmy.settings.nodes import NodeSettings
 from timmy.settings.spec import SettingRow, Spec, parse, row, setting
@@ -36,7 +36,7 @@ class Settings(NodeSettings):
 
     # The wallet
     wallet: str = setting(
-        "Wallet", "WALLET", kinds.one_of("builtin", "lnbits", "electrum", "nwc"), "builtin", "Where sats come in and go out."
+        "Wallet", "WALLET", kinds.one_of("builtin", "lnbits", "electrum", "lnd", "nwc"), "builtin", "Where sats come in and go out."
     )
     lnbits_url: str | None = setting("Wallet", "LNBITS_URL", kinds.url(), None, "The LNbits server, for WALLET=lnbits.")
     lnbits_api_key: Secret | None = setting(
@@ -48,6 +48,13 @@ class Settings(NodeSettings):
         kinds.url_with_password(),
         None,
         "Electrum's JSON-RPC with its rpcuser and rpcpassword, for WALLET=electrum.",
+    )
+    lnd_url: str = setting("Wallet", "LND_URL", kinds.url(), "https://127.0.0.1:8080", "LND's REST interface, for WALLET=lnd.")
+    lnd_macaroon: Secret | None = setting(
+        "Wallet", "LND_MACAROON", files.macaroon(), None, "What opens LND to Timmy: the macaroon's file, or its hex, for WALLET=lnd."
+    )
+    lnd_tls_cert: Path | None = setting(
+        "Wallet", "LND_TLS_CERT", files.certificate(), None, "LND's tls.cert; only this is trusted. None: whom this machine trusts."
     )
     nwc_uri: Secret | None = setting(
         "Wallet", "NWC_URI", kinds.wallet_over_nostr(), None, "A wallet's Nostr Wallet Connect address, for WALLET=nwc."

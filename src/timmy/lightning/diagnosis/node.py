@@ -7,15 +7,17 @@ import re
 from timmy.clock import SECOND_MS
 from timmy.lightning.diagnosis.rows import Row, Situation, Word, ago
 from timmy.lightning.wallets.facts import NodeFacts
+from timmy.lightning.wallets.lnd_macaroon import COMMAND
 
 SLOW_MS = 2_000
 BEHIND_WARN, BEHIND_FAIL = 2, 6  # blocks; one may have been found a moment ago
 SKEW_WARN_MS, SKEW_FAIL_MS = 30 * SECOND_MS, 300 * SECOND_MS
 DAY_MS = 86_400 * SECOND_MS
 CERTIFICATE_WARN_MS = 14 * DAY_MS
+EXCESS_SHOWN = 4
 
 # What an adapter was written for, and is tested with. Older ones may answer differently, and about payments, too.
-OLDEST: dict[str, tuple[int, int]] = {"Electrum": (4, 8), "LNbits": (1, 0)}
+OLDEST: dict[str, tuple[int, int]] = {"Electrum": (4, 8), "LNbits": (1, 0), "LND": (0, 17)}
 VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?!\d)")
 
 TO_REACH = {
@@ -24,6 +26,8 @@ TO_REACH = {
     "wallet's admin key.",
     "electrum": "See that the daemon runs and has its wallet open: electrum getinfo; electrum list_wallets; electrum load_wallet. "
     "Then, that ELECTRUM_URL has its rpcuser, rpcpassword and rpcport.",
+    "lnd": "See that LND runs and its wallet is unlocked: lncli state; lncli unlock. Then, that LND_URL is its restlisten, LND_TLS_CERT "
+    "its tls.cert and LND_MACAROON a macaroon of this node.",
     "nwc": "See that the wallet's app is running, that it still lists this connection, and that this machine reaches the relay in NWC_URI.",
 }
 TO_SEE_MORE = {
@@ -31,6 +35,12 @@ TO_SEE_MORE = {
     "can manage that node; else look at the node itself.",
     "nwc": "The protocol has no word for it: look in the wallet's app.",
     "builtin": "The built-in wallet is a stand-in and has none. Set WALLET to earn.",
+}
+
+TO_RENEW = {
+    "any": "Renew it where TLS ends (certbot renew, or the proxy's own way), and load it there (systemctl reload nginx).",
+    "lnd": "LND makes a new one when it starts without tls.cert and tls.key: move both away, restart it, and copy the new tls.cert to "
+    "LND_TLS_CERT. A certificate of your own you renew where TLS ends (certbot renew).",
 }
 
 
@@ -50,6 +60,10 @@ def wallet(here: Situation) -> Row:
     if asked.latency_ms is not None and asked.latency_ms > SLOW_MS:
         hint = "Every invoice waits for it. See what else its machine does: top; df -h; iostat 5."
         return Row("wallet", Word.WARN, f"{value}, slowly", hint, asked.latency_ms)
+    if excess := _facts(here).key_excess:
+        shown = ", ".join([*excess[:EXCESS_SHOWN], *(["…"] if excess[EXCESS_SHOWN:] else [])])
+        hint = f"Whoever takes it can do that, too. Make a smaller one: {COMMAND}"
+        return Row("wallet", Word.WARN, f"{value}; its key can do more than is needed: {shown}", hint, asked.latency_ms)
     return Row("wallet", Word.OK, value, None, asked.latency_ms)
 
 
@@ -147,7 +161,7 @@ def certificate(here: Situation) -> Row:
         if facts.in_the_clear is False:
             return Row("certificate", Word.OK, "none needed: it is reached on this machine or network")
         return Row("certificate", Word.UNKNOWN, "not looked at")
-    renew = "Renew it where TLS ends (certbot renew, or the proxy's own way), and load it there (systemctl reload nginx)."
+    renew = TO_RENEW.get(here.asked.kind, TO_RENEW["any"])
     if shown.trouble is not None:
         hint = (
             renew

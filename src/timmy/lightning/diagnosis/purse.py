@@ -21,6 +21,7 @@ MAY_BE_OWED = ("session", "job", "bootstrap", chart.UNALLOCATED)
 TO_PUT_IN = {
     "lnbits": "pay an invoice of this LNbits wallet from elsewhere",
     "electrum": "open a channel with coins of your own: electrum open_channel NODE_ID AMOUNT_BTC",
+    "lnd": "open a channel with coins of your own: lncli openchannel NODE_ID AMOUNT_SATS",
     "nwc": "fill the wallet up, or raise this connection's budget in its app",
 }
 
@@ -108,7 +109,8 @@ def push(here: Situation) -> Row:
         return Row("push", Word.UNKNOWN, "the server hears it, and this is not the server", "See /api/admin/node-status/html.")
     sweep = "Payments are found all the same, some seconds later, by looking."
     if line.trouble is not None or (facts is not None and facts.listening is False):
-        hint = f"{sweep} See that whatever stands before the wallet lets WebSockets through (Upgrade), and its log."
+        way = "answers without an end" if here.asked.kind == "lnd" else "WebSockets (Upgrade)"
+        hint = f"{sweep} See that whatever stands before the wallet lets {way} through, and its log."
         return Row("push", Word.WARN, line.trouble or "the line is down", hint)
     heard_ms = line.heard_at_ms if line.heard_at_ms is not None else line.since_ms
     settled_ms = here.books.settled_at_ms if here.books is not None else None

@@ -63,6 +63,7 @@ class NodeFacts:
     in_the_clear: bool | None = None  # True: over plain HTTP to another machine, for all on the way to read
     listening: bool | None = None  # whether it can push news of payments to us right now
     nonsense: tuple[str, ...] = ()  # names of what it told and nobody can understand
+    key_excess: tuple[str, ...] = ()  # what the key that we hold allows, and we never need
 
 
 @runtime_checkable
