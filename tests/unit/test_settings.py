@@ -129,6 +129,15 @@ def test_what_belongs_together_is_asked_for(environ: dict[str, str], needed: str
     assert CANARY not in str(error)
 
 
+@pytest.mark.parametrize("public_url", ["http://127.0.0.1:8402", "http://timmy.example", "https://localhost"])
+def test_machines_are_not_bought_that_could_not_call_home(public_url: str) -> None:
+    """Each order would fail after its machine was paid."""
+    shop = {"WALLET": "lnbits", "LNBITS_URL": "https://lnbits.example", "LNBITS_API_KEY": CANARY, "DO_API_TOKEN": CANARY}
+    assert "set PUBLIC_URL" in str(refusal(**shop, PUBLIC_URL=public_url))
+    assert load(**shop, PUBLIC_URL="https://timmy.example").do_api_token is not None
+    assert load(**shop, DO_API_URL="http://127.0.0.1:1", PUBLIC_URL=public_url).do_api_token is not None
+
+
 def test_a_model_server_of_ones_own_needs_no_key() -> None:
     assert load(PROVIDER="openai", OPENAI_BASE_URL="http://127.0.0.1:11434/v1").openai_api_key is None
 

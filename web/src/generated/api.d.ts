@@ -680,6 +680,8 @@ export interface OperatorStanding {
   sessionsOpen: number;
   /** Paid in for jobs, not yet earned or owed. */
   jobsMsat: number;
+  /** Paid in for nodes that are being made, not yet earned or owed. */
+  bootstrapMsat: number;
   unallocatedMsat: number;
 }
 
