@@ -212,6 +212,24 @@ async def test_a_limit_that_was_set_once_holds_for_every_ask(buyer: Buyer) -> No
     assert "Nothing was paid" in err
 
 
+async def test_a_session_beyond_the_limits_is_not_begun(buyer: Buyer) -> None:
+    for words in (("open", "2000"), ("open", "200", "--most", "150"), ("open", "200", "--per-day", "150")):
+        code, out, err = await buyer.types("session", *words, TIMMY_WALLET="dev")
+        assert (code, out) == (2, "")
+        assert "Nothing was paid" in err
+        assert ("--per-day" if "--per-day" in words else "--most") in err
+    code, _, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
+    assert (code, "Nothing was interrupted" in err) == (0, True)
+    assert (await buyer.types("session", "open", "100", TIMMY_WALLET="dev"))[0] == 0
+    code, _, err = await buyer.types("session", "topup", "2000", TIMMY_WALLET="dev")
+    assert (code, "Nothing was paid" in err) == (2, True)
+    code, _, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
+    assert (code, "Nothing was interrupted" in err) == (0, True)
+    code, out, err = await buyer.types("session", "attenuate", "--can", "fly")
+    assert (code, out) == (2, "")
+    assert "session or chat" in err
+
+
 async def test_a_session_lives_its_life(buyer: Buyer) -> None:
     wallet = {"TIMMY_WALLET": "dev"}
     assert (await buyer.types("session", "open", "500", **wallet))[0] == 0

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from timmy.cli.screen import errors, fail, out
 from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
-from timmy.client.errors import Unfinished, plain
+from timmy.client.errors import LimitReached, Unfinished, plain
 from timmy.client.purses import open_purse
 from timmy.demo.screen import QUIET_ZONE, half_blocks
 from timmy.lightning import bolt11
@@ -131,6 +131,11 @@ def run(call: Coroutine[Any, Any, R]) -> R:
     except KeyboardInterrupt:
         tell("\nStopped. What was begun is kept: timmy ask --resume goes on with it, and pays nothing twice.", "yellow")
         raise typer.Exit(STOPPED) from None
+    except LimitReached as trouble:
+        fail(f"{trouble.title}: {trouble.message}")
+        option = "--most" if trouble.extra.get("limit") == "per_call" else "--per-day"
+        tell(f"{option} allows more here, within what timmy limits holds for every program.", "dim")
+        raise typer.Exit(2) from None
     except Unfinished as trouble:
         tell(f"{trouble.message}\ntimmy ask --resume goes on with it.", "yellow")
         raise typer.Exit(1) from None

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from timmy import __version__
+from timmy.cli import examples
 from timmy.cli.screen import fail
 from timmy.errors import TimmyError
 from timmy.settings import SettingsError
@@ -57,9 +58,11 @@ class OnDemand(TyperGroup):
         if isinstance(found, typer.Typer):
             group = get_group(found)
             group.name = cmd_name
+            for inner, one in group.commands.items():
+                one.epilog = examples.epilog(f"{cmd_name} {inner}")
             return group
         alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name)(found)
+        alone.command(cmd_name, epilog=examples.epilog(cmd_name))(found)
         return get_command(alone)
 
 

@@ -18,6 +18,7 @@ from timmy.clock import SECOND_MS
 from timmy.money import Msats, Sats
 
 PERIOD = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+CAPABILITIES = ("session", "chat")  # what a session's own key may be used for
 PERIOD_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Id = Annotated[str, typer.Argument(help="Which session. Without it: the one opened last.", show_default=False)]
@@ -142,6 +143,10 @@ def attenuate(
     capability: Annotated[list[str] | None, typer.Option("--can", help="What it may be used for: session, chat.")] = None,
 ) -> None:
     """Print a smaller key of a session, for a program or a person that is trusted with less. Nothing is sent anywhere."""
+    unknown = sorted(set(capability or ()) - set(CAPABILITIES))
+    if unknown:
+        fail(f"{', '.join(unknown)}: a key may be for {' or '.join(CAPABILITIES)}, and for nothing else.")
+        raise typer.Exit(2)
     given = PERIOD.fullmatch(period)
     if period and given is None:
         fail(f"{period} is no period. Write 30m, 24h or 7d.")

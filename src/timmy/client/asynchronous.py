@@ -135,7 +135,8 @@ class AsyncTimmy:
         rows = await self.notebook.do(store.sessions, self.http.url)
         found = next((row for row in rows if row["id"] == session_id or (session_id is None and row["closed_at_ms"] is None)), None)
         if found is None:
-            raise NotKnownHere(f"There is no {'such' if session_id else 'open'} session with {self.http.url} in {self.notebook.path}.")
+            which = "such session" if session_id else "open session"
+            raise NotKnownHere(f"There is no {which} with {self.http.url} in {self.notebook.path}. Open one first, or name its server.")
         return AsyncSession(self, self._prefunding, found["id"], found["macaroon"])
 
     async def spent_today(self) -> Msats:

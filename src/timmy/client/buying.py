@@ -14,7 +14,7 @@ from typing import Any
 
 from timmy.client import answers, store
 from timmy.client.answers import Estimate, Job
-from timmy.client.errors import AnswerInvalid, LimitReached, NotKnownHere, ServerDown, ServerRefused, Unfinished
+from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused, Unfinished
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
 from timmy.client.spending import Spending, paid_with_fees
@@ -85,19 +85,7 @@ class Buying:
     async def check_price(self, request: str, most: Sats | None) -> Estimate:
         """LimitReached if the whole would not fit into the limits: better known before the judging is paid for."""
         made = await self.estimate(request)
-        needed = sum((amount.msats + self._spending.fee_limit(amount)).value for amount in (made.eval_fee, made.work) if amount)
-        limits = self._spending.limits.narrowed(Limits(most, None)).narrowed(await self._notebook.limits())
-        spent = await self._notebook.spent_today()
-        for name, words, limit, used in (("per_call", "a call", limits.per_call, 0), ("per_day", "today", limits.per_day, spent.value)):
-            if limit is not None and used + needed > limit.msats.value:
-                left = Msats(max(0, limit.msats.value - used))
-                raise LimitReached(
-                    f"About {made.total.value} sats, {Msats(needed).ceil_sats().value} with routing fees at most, are more than the"
-                    f" {left.floor_sats().value} that are left for {words}. Nothing was paid; raise the limit if that is what you want.",
-                    limit=name,
-                    neededMsat=needed,
-                    leftMsat=left.value,
-                )
+        await self._spending.check_room([made.eval_fee, made.work], Limits(most, None), f"About {made.total.value} sats")
         return made
 
     async def order(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> str:

@@ -73,7 +73,7 @@ class PaymentFailed(Refusal):
 
 class NoWallet(Refusal):
     code = "no_wallet"
-    title = "There is no wallet to pay with"
+    title = "A wallet is wanted"
 
 
 class Unfinished(Outage):

@@ -12,7 +12,7 @@ from timmy.client import answers, store
 from timmy.client.answers import Offer, Reply, SessionStatus
 from timmy.client.errors import InvoiceLapsed, NotKnownHere, NoWallet, ServerRefused, Unfinished
 from timmy.client.http import WORK_TIMEOUT_SECONDS, TimmyHttp
-from timmy.client.notebook import Notebook
+from timmy.client.notebook import NO_LIMITS, Notebook
 from timmy.client.spending import Fate, Spending
 from timmy.clock import SECOND_MS
 from timmy.identity import macaroons
@@ -61,7 +61,10 @@ class Prefunding:
         self._spending = spending
 
     async def begin(self, kind: str, amount: Sats, session_id: str | None = None) -> str:
-        """Written down before the server hears of it; the name of the purchase. `kind`: "session", or "topup" of a session."""
+        """Written down before the server hears of it; the name of the purchase. `kind`: "session", or "topup" of a session.
+
+        LimitReached: nothing was begun."""
+        await self._spending.check_room([amount], NO_LIMITS, f"{amount.value} sats")
         id = new_id("buy")
         await self._notebook.do(
             store.insert_purchase,

@@ -1,0 +1,53 @@
+"""Whoever asks for help is shown what to type, and what they are shown can be typed."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import click
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from timmy.cli import app
+from timmy.cli.examples import EXAMPLES
+
+BUYERS = ("ask", "limits", "session", "receipt", "proxy", "login")
+
+
+def command(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that these words name, and what is left of them."""
+    found: Any = get_command(app)
+    while isinstance(found, click.Group) or hasattr(found, "list_commands"):
+        found = found.get_command(click.Context(found), words[0])
+        words = words[1:]
+        assert found is not None, words
+    return found, words
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_of_a_command_shows_its_examples(name: str) -> None:
+    shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0
+    assert "Examples:" in shown.stdout
+    for line in EXAMPLES[name]:
+        assert line in shown.stdout
+
+
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name, lines in EXAMPLES.items() for line in lines])
+def test_an_example_can_be_typed(name: str, line: str) -> None:
+    words = shlex.split(line.replace("$(", " ").replace(")", " "), comments=False)
+    words = words[words.index("timmy") + 1 :]
+    words = words[: words.index(">")] if ">" in words else words
+    assert words[: len(name.split())] == name.split()
+    found, rest = command(words)
+    found.make_context(name, rest, resilient_parsing=False)
+
+
+def test_every_command_of_a_buyer_has_examples() -> None:
+    whole: Any = get_command(app)
+    for name in BUYERS:
+        one = whole.get_command(click.Context(whole), name)
+        names = [f"{name} {inner}" for inner in one.commands] if hasattr(one, "commands") else [name]
+        assert set(names) <= set(EXAMPLES)
