@@ -118,6 +118,18 @@ def test_ids_and_hashes_are_shown_short_and_words_whole() -> None:
     assert short("/api/dev/stub/invoice") == "/api/dev/stub/invoice"
 
 
+async def test_the_demo_sells_a_node_and_hands_its_key_over_once(tmp_path: Path) -> None:
+    path = tmp_path / "demo.txt"
+    with path.open("w") as file:
+        assert await run_demo(Console(file=file, width=80), Scene.STAND_IN, fast=True, node=True)
+    said = path.read_text()
+    assert "BEGIN OPENSSH PRIVATE KEY" in said
+    assert "✓ asked again: The private key was handed over." in said
+    assert number(r"revenue +([\d,]+) msat", said) == 10_000_000
+    assert "The books close." in said
+    assert max(len(line) for line in said.splitlines()) <= 80
+
+
 async def test_a_server_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(DemoFailed, match="MARGIN_PCT"):
         async with server.start_server(tmp_path, {"MARGIN_PCT": "-1"}):

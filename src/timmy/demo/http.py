@@ -48,6 +48,12 @@ class TimmyHttp:
     async def refund(self, job_id: str, payment_request: str) -> JSON:
         return await self._call("POST", f"/api/jobs/{job_id}/refund", {"invoice": payment_request})
 
+    async def order_node(self) -> JSON:
+        return await self._call("POST", "/api/bootstrap", {})
+
+    async def node(self, order_id: str) -> JSON:
+        return await self._call("GET", f"/api/bootstrap/{order_id}")
+
     async def stub_pay(self, payment_hash: str) -> JSON:
         return await self._call("POST", f"/api/dev/stub/pay/{payment_hash}")
 
@@ -67,9 +73,15 @@ class TimmyHttp:
             raise DemoFailed(f"{method} {path} was answered {response.status}: {words}")
         return answer
 
-    async def events(self, job_id: str) -> AsyncGenerator[News, None]:
+    def events(self, job_id: str) -> AsyncGenerator[News, None]:
         """What happens to a job, as it happens, until the server ends the stream."""
-        path = f"/api/jobs/{job_id}/events"
+        return self._events(f"/api/jobs/{job_id}/events")
+
+    def node_events(self, order_id: str) -> AsyncGenerator[News, None]:
+        """The same of an order of a node."""
+        return self._events(f"/api/bootstrap/{order_id}/events")
+
+    async def _events(self, path: str) -> AsyncGenerator[News, None]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CALL_TIMEOUT_SECONDS)
         headers = {"Accept": "text/event-stream"}
         async with self._session.get(self.url + path, headers=headers, timeout=timeout, read_bufsize=EVENT_LINE_BYTES_MAX) as response:

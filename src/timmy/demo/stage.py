@@ -19,8 +19,10 @@ from timmy import regtest
 from timmy.demo import server
 from timmy.demo.buyers import Buyer, RealBuyer, StandInBuyer
 from timmy.demo.http import DemoFailed, TimmyHttp
+from timmy.demo.node_story import NodeStory, cloud
 from timmy.demo.screen import Screen, short
 from timmy.demo.story import Story
+from timmy.regtest.processes import free_ports
 
 REQUEST = "Explain in three sentences what happens between scanning a Lightning invoice and the payment arriving."
 PAUSE_SECONDS = 1.2
@@ -55,19 +57,25 @@ class Pace:
             await asyncio.sleep(self.seconds)
 
 
-async def run_demo(console: Console, scene: Scene, request: str = REQUEST, *, fast: bool = False, step: bool = False) -> bool:
-    """The whole story; True when the books close at its end. DemoFailed and the errors of `regtest` say why it ended early."""
+async def run_demo(
+    console: Console, scene: Scene, request: str = REQUEST, *, fast: bool = False, step: bool = False, node: bool = False
+) -> bool:
+    """The whole story, of an answer or of a `node`; True when the books close at its end. DemoFailed and the errors of `regtest` say why it
+    ended early."""
     screen = Screen(console)
     at_a_terminal = console.is_terminal and sys.stdin.isatty()
     pace = Pace(PAUSE_SECONDS if at_a_terminal and not fast else 0.0, step and at_a_terminal, screen)
     with tempfile.TemporaryDirectory(prefix="timmy-demo-") as name:
-        async with wallets(scene, screen) as purse, server.start_server(Path(name), purse.settings) as running:
-            async with aiohttp.ClientSession() as session:
+        async with wallets(scene, screen) as purse, shop(node) as offers:
+            async with server.start_server(Path(name), {**purse.settings, **offers}) as running, aiohttp.ClientSession() as session:
                 api = TimmyHttp(running.url, session, screen.call)
-                await opening(screen, api)
+                await opening(screen, api, "Timmy sells a Bitcoin node" if node else "Timmy sells an answer")
                 buyer = purse.buyer or StandInBuyer(api)
-                await Story(screen, api, buyer, pace.pause).tell(request)
-            return await closing(screen, running, scene)
+                if node:
+                    await NodeStory(screen, api, buyer, pace.pause).tell()
+                else:
+                    await Story(screen, api, buyer, pace.pause).tell(request)
+                return await closing(screen, running, scene)
 
 
 @asynccontextmanager
@@ -91,9 +99,20 @@ async def wallets(scene: Scene, screen: Screen) -> AsyncIterator[Wallets]:
                     yield Wallets(settings, RealBuyer(network.buyer, "the customer's own Lightning node"))
 
 
-async def opening(screen: Screen, api: TimmyHttp) -> None:
+@asynccontextmanager
+async def shop(node: bool) -> AsyncIterator[Mapping[str, str]]:
+    """What a server is told that is to sell a node: where machines are rented, and where they call home, so its port is known before."""
+    if not node:
+        yield {}
+        return
+    (port,) = free_ports(1)
+    async with cloud() as settings:
+        yield {**settings, "PORT": str(port), "PUBLIC_URL": f"http://127.0.0.1:{port}"}
+
+
+async def opening(screen: Screen, api: TimmyHttp, what: str) -> None:
     screen.title(
-        "Timmy sells an answer",
+        what,
         f"A server of its own, with an empty ledger, is open at {api.url} until this ends.",
     )
     for stand_in in (await api.health())["standIns"]:
@@ -117,6 +136,7 @@ async def closing(screen: Screen, running: server.Server, scene: Scene) -> bool:
     screen.title("What next")
     if scene is Scene.STAND_IN:
         screen.say("./run demo --lightning         the same sale over a real Lightning channel")
+    screen.say("./run demo --node              one payment, one Bitcoin node, at a cloud that is rehearsed")
     screen.say('./run demo --request "…"       with a question of your own')
     screen.say("./run demo --step              at your pace: you press Enter to pay")
     screen.say("./run serve                    a server to keep; docs/how-to/run-a-server.md")
