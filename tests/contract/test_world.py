@@ -82,6 +82,13 @@ async def test_the_pool_is_told_when_it_moved(stage: Stage) -> None:
         assert ear.of_type("payment")[0]["amountSats"] == 21
 
 
+async def test_the_payment_of_a_node_is_told_as_others_are(stage: Stage) -> None:
+    async with stage.world() as world:
+        _, ear = await arrive(world)
+        await stage.happen(NewEvent("bst_1", "payment", {"purpose": "bootstrap_fee", "receivedMsat": 10_000_000}))
+        await eventually(lambda: bool(ear.of_type("payment", purpose="node", amountSats=10_000)))
+
+
 async def test_whoever_comes_late_and_whoever_comes_again_sees_what_happened_meanwhile(on_each: Stage) -> None:
     async with on_each.world() as world:
         viewer, ear = await arrive(world)

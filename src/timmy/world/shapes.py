@@ -64,7 +64,9 @@ class JobNews(Sent):
 
 class PaymentNews(Sent):
     type: Literal["payment"]
-    purpose: Literal["eval", "work", "session", "topup", "call", "refund"] = Field(description="`refund` went out; all others came in.")
+    purpose: Literal["eval", "work", "session", "topup", "call", "node", "refund"] = Field(
+        description="`refund` went out; all others came in."
+    )
     amountSats: Count
     cursor: Cursor
     at: At

@@ -17,7 +17,7 @@ from timmy.money import Msats
 WORLD = "world"  # the subject of what was said here
 CHAT = "chat"
 KINDS = ("state", "payment", "refund", "balance", CHAT)
-PURPOSES = {"job_eval": "eval", "job_work": "work", "session_deposit": "session", "session_topup": "topup"}
+PURPOSES = {"job_eval": "eval", "job_work": "work", "session_deposit": "session", "session_topup": "topup", "bootstrap_fee": "node"}
 JOB_STATES = frozenset(state.value for state in State)
 SPENT = {"request", "completion"}  # the reasons of a balance that work was done for
 REMARK_ONE_IN = 4  # a helper who spoke at every payment would soon be unbearable
