@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
@@ -193,7 +193,7 @@ class LndWallet:
             case _:
                 raise WalletDown(f"{self} names a state of an invoice that is not known here.")
 
-    async def settlements(self) -> AsyncIterator[str]:
+    async def settlements(self) -> AsyncGenerator[str, None]:
         """What the subscription tells. A lost line is made again, more and more patiently, and goes on where it was."""
         wait_seconds, index = RECONNECT_SECONDS_MIN, 0
         while True:
