@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,3 +54,18 @@ def test_every_command_of_a_buyer_has_examples() -> None:
         one = whole.get_command(click.Context(whole), name)
         names = [f"{name} {inner}" for inner in one.commands] if hasattr(one, "commands") else [name]
         assert set(names) <= set(EXAMPLES)
+
+
+def test_bash_completes_what_is_begun(tmp_path: Path) -> None:
+    here = Path(sys.executable).parent
+    asked = f"""
+        export PATH={here}:$PATH
+        source <(env _TIMMY_COMPLETE=source_bash timmy)
+        for words in "timmy session a" "timmy ask --re"; do
+            COMP_WORDS=($words); COMP_CWORD=2; COMPREPLY=()
+            _timmy_completion timmy
+            echo "${{COMPREPLY[@]}}"
+        done
+    """
+    done = subprocess.run(["bash", "--norc", "-c", asked], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["ask attenuate", "--refund-to --resume"], done.stderr
