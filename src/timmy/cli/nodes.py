@@ -22,7 +22,7 @@ from timmy.settings import Settings
 
 LNBITS_URL = "http://127.0.0.1:5000"  # where it is on every node, through SSH
 
-ORDER = typer.Argument(metavar="ORDER", help="The order's id.", show_default=False)
+ORDER = typer.Argument(metavar="ORDER", help="The order's id, or its machine's name.", show_default=False)
 
 app = typer.Typer(help="Nodes that are sold: those held after a restore, and those abused.", invoke_without_command=True)
 
@@ -108,7 +108,8 @@ async def end_as_ready(settings: Settings, order: str) -> str | None:
 
 async def turn_off(settings: Settings, order: str, reason: str) -> None:
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
-        await stopping.stop(db, cloud, order, reason, SystemClock().now_ms())
+        id = order.removeprefix("timmy-").replace("-", "_")  # or as the machine is called at the cloud, where complaints name it
+        await stopping.stop(db, cloud, id, reason, SystemClock().now_ms())
 
 
 async def go_on(settings: Settings) -> bool:
