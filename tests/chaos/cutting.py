@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import random
@@ -100,7 +101,7 @@ async def listen(heard: Heard, port: int, macaroon: str) -> None:
         wire.setblocking(False)
         await loop.sock_connect(wire, ("127.0.0.1", port))
         reading = _Reading(heard)
-        if wire.getsockname() == wire.getpeername():
+        if _is_our_own(wire):
             raise ConnectionRefusedError  # nobody listens, and the kernel has connected us to ourselves
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # killed: the same as an end that comes too early
             await loop.sock_sendall(wire, head.encode() + body)
@@ -110,6 +111,15 @@ async def listen(heard: Heard, port: int, macaroon: str) -> None:
                     heard.end = "left"
                     return
     heard.end = reading.end
+
+
+def _is_our_own(wire: socket.socket) -> bool:
+    try:
+        return bool(wire.getsockname() == wire.getpeername())
+    except OSError as trouble:
+        if trouble.errno != errno.ENOTCONN:
+            raise
+        raise ConnectionResetError("it was killed as we came") from None
 
 
 class _Reading:
