@@ -759,7 +759,7 @@ export type PayTo = {
 export interface PaymentNews {
   type: "payment";
   /** `refund` went out; all others came in. */
-  purpose: "eval" | "work" | "session" | "topup" | "call" | "refund";
+  purpose: "eval" | "work" | "session" | "topup" | "call" | "node" | "refund";
   amountSats: number;
   /** The number of the event; it grows. */
   cursor: number;
