@@ -36,7 +36,8 @@ Wallet = Annotated[
         "--wallet",
         "-w",
         envvar="TIMMY_WALLET",
-        help="What pays: nostr+walletconnect://…, lnbits+https://:KEY@host, electrum+http://user:password@host:port, dev."
+        help="What pays: nostr+walletconnect://…, lnbits+https://:KEY@host, electrum+http://user:password@host:port,"
+        " lnd+https://host:port?macaroon=FILE&cert=FILE, dev."
         " Without one you pay by hand."
         " Better in TIMMY_WALLET than here, where others of this machine can read it.",
         show_default=False,
