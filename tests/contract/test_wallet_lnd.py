@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from timmy.app import choose
 from timmy.client.errors import NoWallet
 from timmy.client.purses import open_purse
 from timmy.clock import SystemClock
@@ -35,6 +36,7 @@ from timmy.lightning.wallets.protocol import (
     WalletDown,
 )
 from timmy.money import Msats, Sats
+from timmy.settings import Settings
 
 pytest.register_assert_rewrite("tests.contract.wallet_suite")
 
@@ -169,6 +171,18 @@ async def test_the_macaroon_shows_nowhere(harness: LndHarness, caplog: pytest.Lo
     assert macaroon not in facts
     assert macaroon[-64:] not in facts
     await wallet.aclose()
+
+
+async def test_a_server_opens_it_by_its_settings(harness: LndHarness, sqlite_db: Database, tmp_path: Path) -> None:
+    (file := tmp_path / "timmy.macaroon").write_bytes(bytes.fromhex(harness.service.bakery.bake(*EXACT)))
+    named = {"LND_URL": harness.service.url, "LND_MACAROON": str(file), "LND_TLS_CERT": str(harness.service.kitchen.certificate)}
+    settings = Settings.load({"WALLET": "lnd", "DATA_DIR": str(tmp_path), **named}, None)
+    opened = await choose.wallet(settings, sqlite_db, SystemClock(), system_random, None)
+    assert (opened.name, opened.network, await opened.balance()) == ("lnd", Network.REGTEST, FLOAT)
+    await opened.aclose()
+    settings = Settings.load({"WALLET": "lnd", "DATA_DIR": str(tmp_path), **named, "LND_MACAROON": "ab" * 64}, None)
+    with pytest.raises(WalletDown, match="no macaroon of LND's: see LND_MACAROON"):
+        await choose.wallet(settings, sqlite_db, SystemClock(), system_random, None)
 
 
 # Its door ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from timmy.lightning.wallets.electrum import ElectrumWallet
 from timmy.lightning.wallets.lnbits import LnbitsWallet
 from timmy.lightning.wallets.lnd import LndWallet
 from timmy.lightning.wallets.nwc import NwcWallet
-from timmy.lightning.wallets.protocol import Wallet
+from timmy.lightning.wallets.protocol import Wallet, WalletDown
 from timmy.models.anthropic import Anthropic
 from timmy.models.builtin import BuiltinAgent
 from timmy.models.chat import ChatProvider
@@ -33,7 +33,10 @@ async def wallet(settings: Settings, db: Database, clock: Clock, random_bytes: R
         case "electrum":
             return await ElectrumWallet.connect(_word(settings.electrum_url), clock)
         case "lnd":
-            return await LndWallet.connect(settings.lnd_url, _word(settings.lnd_macaroon), clock, certificate=settings.lnd_tls_cert)
+            try:
+                return await LndWallet.connect(settings.lnd_url, _word(settings.lnd_macaroon), clock, certificate=settings.lnd_tls_cert)
+            except ValueError as trouble:
+                raise WalletDown(f"{trouble}: see LND_MACAROON and LND_URL.") from None
         case "nwc":
             return await NwcWallet.connect(_word(settings.nwc_uri), clock, random_bytes=random_bytes)
         case other:
