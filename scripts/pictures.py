@@ -9,10 +9,11 @@ Nothing is staged: a real server with the built-in wallet, and a browser that do
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ BYTES_MAX = 150_000
 QUALITIES = (88, 80, 70, 60)
 WALK_BYTES_MAX = 3_000_000
 WALK_SIZE = (720, 405)
-FRAME_MS = 200
+FRAME_MS = 250
+TOKEN = "a-token-for-the-operators-desk-of-the-pictures"
 
 Take = Callable[[Visitor], None]
 
@@ -59,9 +61,10 @@ def settled(page: Page) -> None:
     )
 
 
-def keep(name: str, page: Page) -> None:
-    """As good as fits into the limit."""
-    settled(page)
+def keep(name: str, page: Page, *, is_still: bool = False) -> None:
+    """As good as fits into the limit. `is_still`: a page without script has drawn all it will."""
+    if not is_still:
+        settled(page)
     picture = Image.open(io.BytesIO(page.screenshot(timeout=120_000))).convert("RGB")
     if picture.width > DESK["width"]:
         picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
@@ -241,44 +244,102 @@ class Walk:
         sys.stdout.write(f"{path.name}: {packed.tell() // 1000} kB, {len(self.frames)} frames, quality {quality}\n")
 
 
+def way_back(browser: Browser, house: House) -> None:
+    with visiting(browser, house, NIGHT) as visitor:
+        for request in ("Write a spell for rain.", "Write a spell for snow."):
+            visitor.hire(request)
+            visitor.sees_title("Pay the check fee")
+            visitor.page.keyboard.press("Escape")
+        visitor.page.click("#own")
+        visitor.sees_title("Your jobs")
+        keep("tower-your-jobs.webp", visitor.page)
+
+
+def without_script(browser: Browser, house: House) -> None:
+    """The plain page, as it is with JavaScript off."""
+    with visiting(browser, house, "/api/ui", java_script_enabled=False) as visitor:
+        page = visitor.page
+        keep("plain.webp", page, is_still=True)
+        page.fill("textarea", "Write a spell for rain.")
+        page.get_by_role("button", name="Hire Timmy").click()
+        for name in ("plain-pay.webp", "plain-price.webp"):
+            page.wait_for_selector(".qr")
+            keep(name, page, is_still=True)
+            invoice = re.search(r"lnbcrt[0-9a-z]{50,}", page.content())
+            assert invoice is not None
+            house.pay_as_a_wallet(invoice[0])
+            page.wait_for_selector("h1:text('The price of the work'), h1:text('Done')")
+        page.wait_for_selector("h1:text('Done')")
+        keep("plain-done.webp", page, is_still=True)
+
+
+def desk(browser: Browser, house: House) -> None:
+    with visiting(browser, house, "/admin", java_script_enabled=False, viewport={"width": 1280, "height": 1000}) as visitor:
+        keep("desk-sign-in.webp", visitor.page, is_still=True)
+        visitor.page.locator("input[type=password]").fill(TOKEN)
+        visitor.page.get_by_role("button", name="Sign in").click()
+        visitor.page.wait_for_selector(".tiles")
+        keep("desk.webp", visitor.page, is_still=True)
+        visitor.page.goto("/api/admin/node-status/html")
+        keep("desk-node.webp", visitor.page, is_still=True)
+
+
 def walk(browser: Browser, house: House) -> None:
     with visiting(browser, house, "/tower?still&hour=19.6", viewport=DESK, device_scale_factor=WALK_SIZE[0] / DESK["width"]) as visitor:
         page, film = visitor.page, Walk(visitor.page)
-        film.go(4)
+        film.go(5)
         page.type("#message", "Hello Timmy!")
-        film.go(1.28)
+        film.go(1.5)
         page.keyboard.press("Enter")
         page.wait_for_selector("#bubble:not([hidden])")
-        film.go(6.4)
+        film.go(7.5)
         page.fill("#message", "Write a spell for rain.")
         visitor.sees("Hiring: 10 sats to check", "#price")
-        film.go(3.2)
+        film.go(4)
         page.click("#hire-button")
         visitor.sees_title("Pay the check fee")
-        film.go(5.6)
+        film.go(6.5)
         visitor.pays()
         visitor.sees_title("Timmy's price")
-        film.go(6.4)
+        film.go(7.5)
         visitor.pays()
         visitor.sees_title("Done")
-        film.go(9.6)
+        film.go(11.5)
         visitor.locator("#test-refund").scroll_into_view_if_needed()
-        film.go(2.4)
+        film.go(3)
         visitor.locator("#test-refund").click()
         visitor.sees("went back to you")
-        film.go(6.4)
+        film.go(8)
         page.keyboard.press("Escape")
-        film.go(4.8)
+        film.go(5.5)
         film.keep(PICTURES / "tower-walk.webp")
 
 
-SCENES = (landing, hours, talk, job, balance, people, plain, phone, walk, troubles)  # the last puts the clock forward
+SCENES = (
+    landing,
+    hours,
+    talk,
+    job,
+    way_back,
+    balance,
+    people,
+    plain,
+    without_script,
+    desk,
+    phone,
+    walk,
+    troubles,
+)  # the last puts the clock forward
+
+
+def served(folder: str) -> AbstractContextManager[House]:
+    return at_home(Path(folder), CHAT_PER_MINUTE="1000", ADMIN_TOKEN=TOKEN)
 
 
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     wanted = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as folder, at_home(Path(folder), CHAT_PER_MINUTE="1000") as house, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, served(folder) as house, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium.executable(), args=list(chromium.ARGUMENTS))
         for scene in SCENES:
             if not wanted or scene.__name__ in wanted:

@@ -43,7 +43,7 @@ export class Identity {
 
   private async signIn(): Promise<void> {
     this.button.disabled = true;
-    this.button.textContent = "Asking your extension…";
+    this.button.textContent = "Asking…";
     try {
       const extension = await nostrExtension();
       if (extension === null) throw new Error(ABSENT);

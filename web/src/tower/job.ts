@@ -88,7 +88,7 @@ export class JobFlow {
     if (this.isOver) return;
     this.following = follow<Job>(`api/jobs/${jobId}`, "job", {
       whole: (job) => void this.draw(job),
-      news: { progress: (told) => this.wrote(String(told.text ?? "")) },
+      news: { progress: (told) => this.wrote(String(told.text ?? "")), restarted: () => this.writing.clear() },
       anew: () => this.writing.clear(),
       lost: () => this.lost(jobId),
     });
@@ -141,7 +141,7 @@ export class JobFlow {
   private async body(job: Job): Promise<Child[]> {
     switch (job.state) {
       case "awaiting_eval_payment":
-        return [this.pay(job, "To have your request read and priced", job.evalInvoice)];
+        return [this.pay(job, "To read your request and price it", job.evalInvoice)];
       case "awaiting_work_payment":
         return [absorbed(job), job.workInvoice ? this.pay(job, "For the work itself", job.workInvoice) : null, priceDetails(job)];
       case "evaluating":

@@ -11,6 +11,11 @@ export type Kind = "said" | "mine" | "money" | "work" | "note";
 export class Journal {
   private readonly list = need("#log");
 
+  /** Nobody has said anything, and nothing that has words was done. */
+  get isQuiet(): boolean {
+    return this.list.querySelector("p:not(.note)") === null;
+  }
+
   /** `isOld`: told again, so it stands where it belongs by its time; what is new stands last, whatever this machine's clock says. */
   line(kind: Kind, text: string, who = "", at = new Date().toISOString(), isOld = false): void {
     const { list } = this;

@@ -90,7 +90,7 @@ function begin(world: WorldState): void {
   showPool(world.pool);
   showVisitors(world.visitors);
   for (const event of world.recent) happened(event, false);
-  if (world.recent.length === 0) note(QUIET);
+  if (journal.isQuiet) note(QUIET);
 }
 
 /** `isNew`: it happens now, so the scene plays it; what is only told again is written down. */

@@ -29,7 +29,8 @@ export class PoolGauge {
   show(figures: PoolFigures): void {
     this.balanceSats = figures.balanceSats;
     this.full = Math.max(1, figures.balanceSats + figures.givenSats);
-    this.figure.textContent = sats(figures.balanceSats);
+    const [figure, unit] = sats(figures.balanceSats).split(" ");
+    this.figure.replaceChildren(figure ?? "", h("span", { className: "unit" }, ` ${unit}`));
     this.meter.value = this.level;
     this.meter.textContent = `${Math.round(this.level * 100)} %`;
   }

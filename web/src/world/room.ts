@@ -12,6 +12,8 @@ export const BALL = { at: [0, 1.5, 1.3] as [number, number, number], radius: 0.5
 
 const RADIUS = 7;
 const HEIGHT = 7.4;
+const BOOKCASES = [[0.56, 3], [-0.56, 9], [1.08, 17]] as const; // where along the wall, and what makes each its own
+const ALONG = 10; // stones of a wall's straight part
 
 export interface Room {
   solid: BufferGeometry;
@@ -25,7 +27,7 @@ export function makeRoom(): Room {
   walls(solid, random);
   floor(solid, random);
   windowFrame(solid);
-  for (const [angle, seed] of [[0.56, 3], [-0.56, 9], [1.08, 17]] as const) shelves(solid, bright, angle, chance(seed));
+  for (const [angle, seed] of BOOKCASES) shelves(solid, bright, angle, chance(seed));
   hearth(solid, bright, random);
   table(solid);
   lantern(solid, bright);
@@ -37,18 +39,29 @@ export function makeRoom(): Room {
 /** Courses of stones, each a little different, with the wall's back towards us. */
 function walls(to: Sculpture, random: () => number): void {
   const courses = 12;
-  const around = 26;
+  const around = 21;
   for (let row = 0; row < courses; row++) {
     for (let n = 0; n < around; n++) {
-      const angle = Math.PI * 0.62 * (((n + (row % 2) * 0.5) / around) * 2 - 1);
+      const angle = Math.PI * 0.5 * (((n + (row % 2) * 0.5) / around) * 2 - 1);
       const y = (row + 0.5) * (HEIGHT / courses);
       if (Math.abs(angle) < 0.235 && y > 1.6 && y < 6.05) continue; // the window
+      if (y < 4.3 && BOOKCASES.some(([before]) => Math.abs(angle - before) < 0.12)) continue; // nobody sees it
       const stone = STONE[Math.floor(random() * STONE.length)] ?? 0;
       const out = RADIUS + random() * 0.07;
-      to.add(block((RADIUS * Math.PI * 1.24) / around - 0.025, HEIGHT / courses - 0.025, 0.3), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
+      to.add(block((RADIUS * Math.PI) / around - 0.025, HEIGHT / courses - 0.025, 0.3), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
     }
   }
-  to.add(new CylinderGeometry(RADIUS + 0.12, RADIUS + 0.12, HEIGHT, 24, 1, true, Math.PI * 0.36, Math.PI * 1.28), 0x2a231b, { at: [0, HEIGHT / 2, 0] });
+  // And straight on towards us: where a panel takes the room on one side, this is what is seen beside it.
+  for (const side of [-1, 1]) {
+    for (let row = 0; row < courses; row++) {
+      for (let n = 0; n < ALONG; n++) {
+        const at: [number, number, number] = [side * (RADIUS - 0.15 + random() * 0.07), (row + 0.5) * (HEIGHT / courses), n + (row % 2) * 0.5];
+        to.add(plate(0.975, HEIGHT / courses - 0.025), STONE[Math.floor(random() * STONE.length)] ?? 0, { at, turn: [0, (-side * Math.PI) / 2, 0], rough: 0.08, shade: 0.12 });
+      }
+    }
+    to.add(new BoxGeometry(0.1, HEIGHT, ALONG), 0x2a231b, { at: [side * (RADIUS + 0.05), HEIGHT / 2, ALONG / 2] });
+  }
+  to.add(new CylinderGeometry(RADIUS + 0.12, RADIUS + 0.12, HEIGHT, 24, 1, true, Math.PI * 0.5, Math.PI), 0x2a231b, { at: [0, HEIGHT / 2, 0] });
   for (const x of [-3.6, 0, 3.6]) to.add(new BoxGeometry(0.34, 0.4, 12), DARK_WOOD, { at: [x, 6.75, -1], rough: 0.2, flat: true });
   to.add(new BoxGeometry(13, 0.36, 0.34), WOOD[3] ?? 0, { at: [0, 6.4, -3.4], rough: 0.2, flat: true });
 }

@@ -52,10 +52,10 @@ interface Seat {
 }
 
 const SEATS: Record<HelperId, Seat> = {
-  alpha: { wide: [-4.5, 0, -0.2], narrow: [-2.3, 0, -0.5], turn: 0.42 },
-  beta: { wide: [-2.6, 0, 0.95], narrow: [-1.75, 0, 3.5], turn: 0.3 },
-  gamma: { wide: [2.6, 0, 0.95], narrow: [1.75, 0, 3.5], turn: -0.3 },
-  delta: { wide: [4.5, 0, -0.2], narrow: [2.3, 0, -0.5], turn: -0.42 },
+  alpha: { wide: [-4.5, 0, -0.2], narrow: [-2.45, 0, -1], turn: 0.42 },
+  beta: { wide: [-2.6, 0, 0.95], narrow: [-1.3, 0, 3.7], turn: 0.3 },
+  gamma: { wide: [2.6, 0, 0.95], narrow: [1.3, 0, 3.7], turn: -0.3 },
+  delta: { wide: [4.5, 0, -0.2], narrow: [2.45, 0, -1], turn: -0.42 },
 };
 
 export function createScene(canvas: HTMLCanvasElement, context: WebGL2RenderingContext, wishes: Wishes): Scene {

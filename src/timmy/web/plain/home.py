@@ -85,7 +85,7 @@ def _ask(front: Front, settings: WebSettings, typed: Typed, estimate: Estimate |
         forms.line(
             "refundTo", "Lightning address for what you get back (not needed)", value=typed.refund_to, chars_max=ADDRESS_CHARS_MAX,
             required=False,
-            hint="Like name@example.com. Without it, you say so at the end.",
+            hint="Like name@example.com. Without it, you name a place at the end.",
         ),
         el(
             "div",

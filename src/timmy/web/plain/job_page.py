@@ -243,13 +243,23 @@ def _refund_form(view: JobView, typed: str, pretend: bool) -> Markup:
     if pretend:
         button = el("button", "Send them to the pretend customer", type="submit")
         pretended = forms.form(action, forms.once(), forms.hidden("pretend", "1"), el("p", "Test mode: ", button))
-    return together(el("p", f"{owed:,} sats are yours again."), to_form(action, owed, typed), pretended)
+    return together(el("p", f"{owed:,} sats are yours again."), to_form(action, owed, typed, takes_lnurl=True), pretended)
 
 
-def to_form(action: str, amount_sats: int, typed: str, *, inside: Markup = NOTHING, label: str = "", grave: bool = False) -> Markup:
-    """Where sats are sent: an address or an invoice, in one field."""
+def to_form(
+    action: str,
+    amount_sats: int,
+    typed: str,
+    *,
+    inside: Markup = NOTHING,
+    label: str = "",
+    grave: bool = False,
+    takes_lnurl: bool = False,
+) -> Markup:
+    """Where sats are sent: an address or an invoice, in one field; a job's may go to an LNURL too."""
+    places = "Lightning address, LNURL or invoice" if takes_lnurl else "Lightning address or invoice"
     hint = f"Like name@example.com; or a Lightning invoice of exactly {amount_sats:,} sats, made in your wallet."
-    where = forms.line("to", "Lightning address or invoice", value=typed, hint=hint, chars_max=fields.INVOICE_CHARS_MAX)
+    where = forms.line("to", places, value=typed, hint=hint, chars_max=fields.INVOICE_CHARS_MAX)
     button = el("button", label or f"Send me the {amount_sats:,} sats", type="submit", class_="grave" if grave else "first")
     return forms.form(action, forms.once(), inside, where, button)
 
