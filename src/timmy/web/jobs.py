@@ -119,8 +119,9 @@ accepts `lightning/session` is served in the same way. `refundTo` is not for the
 
 ABOUT_EVENTS = """\
 `event: job` carries the whole job, at once and whenever it changes. `event: progress` carries `{text}`, the next piece of the answer as
-it is written. `event: end` is the last one: close the stream then. Ids grow; a reader that comes back with `Last-Event-ID` gets what it
-missed. A comment line every 15 seconds keeps the connection alive. 204: the job is over and there is nothing more."""
+it is written. `event: restarted`: the work broke off and begins anew, so forget the pieces that came before. `event: end` is the last
+one: close the stream then. Ids grow; a reader that comes back with `Last-Event-ID` gets what it missed. A comment line every 15 seconds
+keeps the connection alive. 204: the job is over and there is nothing more."""
 
 ABOUT_REFUND = """\
 Give exactly one of `invoice` (BOLT11, of exactly `refund.owedSats`), `lightningAddress` and `lnurl`. It is paid once, whatever is
