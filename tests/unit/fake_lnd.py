@@ -113,11 +113,12 @@ async def cut_off(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
+async def too_long(request: web.Request) -> web.StreamResponse:
+    """A word that would be believed, if it were read to its end."""
     response = web.StreamResponse()
     await response.prepare(request)
-    for _ in range(2 + lnd_line.FRAME_BYTES_MAX // 2**20):
-        await response.write(b"9" * 2**20)
+    written = json.dumps({"result": payment("SUCCEEDED", payment_request="9" * (lnd_line.FRAME_BYTES_MAX + 2**20))}).encode()
+    await response.write(written + b"\n")
     return response
 
 

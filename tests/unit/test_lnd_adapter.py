@@ -144,6 +144,28 @@ async def test_the_subscription_tells_of_settled_invoices_only_and_comes_back(mo
     assert queries == ["", "", "", "settle_index=41", "settle_index=41"]
 
 
+@pytest.mark.parametrize("headers_first", [False, True])
+async def test_a_subscription_that_says_nothing_for_long_is_made_anew(monkeypatch: pytest.MonkeyPatch, headers_first: bool) -> None:
+    monkeypatch.setattr(lnd, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(lnd, "RECONNECT_SECONDS_MIN", 0.01)
+    asked = 0
+
+    async def dead_at_first(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            return stream({"result": {"state": "SETTLED", "r_hash": b64(INVOICE.payment_hash), "settle_index": "1"}})
+        if headers_first:
+            await web.StreamResponse().prepare(request)
+        return await never_answer(request)
+
+    async with wallet_at(FakeLnd(other=dead_at_first)) as wallet:
+        async for payment_hash in wallet.settlements():
+            assert payment_hash == INVOICE.payment_hash
+            break
+    assert asked == 2
+
+
 async def test_the_subscription_ends_when_the_wallet_is_closed() -> None:
     async with wallet_at(FakeLnd(other=never_answer)) as wallet:
         listened = asyncio.create_task(_all(wallet))

@@ -20,7 +20,6 @@ from tests.unit.fake_lnd import (
     FakeLnd,
     ancient,
     cut_off,
-    endless,
     first_word_only,
     frames,
     look,
@@ -28,6 +27,7 @@ from tests.unit.fake_lnd import (
     pay,
     payment,
     stream,
+    too_long,
     wallet_at,
     wrapped,
 )
@@ -93,12 +93,12 @@ async def test_a_look_up_reads_the_first_word_and_does_not_wait_for_the_end() ->
     assert await look(first_word_only) == InFlight()
 
 
-@pytest.mark.parametrize("answer", [hang_up, never_answer, cut_off, first_word_only, endless, as_text("<html>"), as_text(""), stream([1])])
+@pytest.mark.parametrize("answer", [hang_up, never_answer, cut_off, first_word_only, too_long, as_text("<html>"), as_text(""), stream([1])])
 async def test_a_send_without_a_whole_answer_is_unknown(answer: Handler | web.Response) -> None:
     assert isinstance(await pay(FakeLnd(send=answer), SHORT), Unknown)
 
 
-@pytest.mark.parametrize("answer", [hang_up, never_answer, cut_off, endless, as_text("<html>"), as_text(""), stream([1])])
+@pytest.mark.parametrize("answer", [hang_up, never_answer, cut_off, too_long, as_text("<html>"), as_text(""), stream([1])])
 async def test_a_look_up_without_a_whole_answer_is_no_answer(answer: Handler | web.Response) -> None:
     with pytest.raises(WalletDown, match=r"not answering|said nothing"):
         await look(answer, SHORT)

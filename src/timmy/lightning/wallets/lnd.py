@@ -35,7 +35,7 @@ from timmy.lightning import bolt11
 from timmy.lightning.wallets import lnd_facts
 from timmy.lightning.wallets.calls import Answer, NoAnswer, NotSent
 from timmy.lightning.wallets.facts import NodeFacts, certificate_of, skew_of
-from timmy.lightning.wallets.lnd_line import ALREADY_EXISTS, NOT_FOUND, LndLine, Refused, Silence, tls_of
+from timmy.lightning.wallets.lnd_line import NOT_FOUND, LndLine, Refused, Silence, tls_of
 from timmy.lightning.wallets.lnd_macaroon import COMMAND, TO_SELL, rights_of
 from timmy.lightning.wallets.protocol import (
     Failed,
@@ -68,7 +68,8 @@ SILENCE_SECONDS = 300.0  # of the subscription; then it is made anew, in case th
 RECONNECT_SECONDS_MIN, RECONNECT_SECONDS_MAX = 1, 60
 NEVER_SENT = "payment isn't initiated"
 NO_INVOICE = ("unable to locate invoice", "there are no existing invoices")
-# Codes that LND gives to a request that it has read to its end. With the others (a deadline, an unavailable service) it may still be at it.
+# Codes that LND gives to a request that it has read to its end. With others (a deadline, an unavailable service) it may still be at it; and
+# with 6 (already exists) it says that there is a payment, which a look-up that finds none does not undo.
 SAID_NO = (2, 3, 5, 9, 11)
 FAILURES = {
     "FAILURE_REASON_TIMEOUT": "no route was found in time",
@@ -267,7 +268,7 @@ class LndWallet:
             return Unknown(f"{self} stopped answering right after the payment.")
         if not isinstance(outcome, NeverSent | Failed):
             return outcome
-        if refused.code == ALREADY_EXISTS or begun or refused.code not in SAID_NO:
+        if begun or refused.code not in SAID_NO:
             return Unknown(f"{self} broke off the payment ({refused.words or f'HTTP {refused.status}'}).")
         return Failed(refused.words or "LND refused it")
 

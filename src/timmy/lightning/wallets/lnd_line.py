@@ -28,7 +28,7 @@ from timmy.lightning.wallets.protocol import WalletDown
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024  # a payment with all its attempts is one line
 REASON_CHARS_MAX = 200
-NOT_FOUND, ALREADY_EXISTS, UNIMPLEMENTED = 5, 6, 12  # gRPC's codes
+NOT_FOUND, UNIMPLEMENTED = 5, 12  # gRPC's codes
 # Before it looks at what is asked, LND looks at its own state, then at the macaroon.
 CLOSED = re.compile(r"wallet locked|wallet not created|waiting to start|starting up|process of starting|unknown service", re.IGNORECASE)
 NOT_ALLOWED = re.compile(r"macaroon|permission denied|verification failed|caveat", re.IGNORECASE)
