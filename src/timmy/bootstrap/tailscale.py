@@ -1,6 +1,6 @@
 """Tailscale's API, as far as a new machine needs it: a key that lets one machine in, once, for a while, without asking anybody.
 
-https://tailscale.com/api (keys, devices). A key carries tags, so the machine belongs to nobody; it is pre-authorized; its secret is told once.
+https://tailscale.com/api (keys, devices). A key carries tags, so its machine is nobody's; it is pre-authorized; its secret is told once.
 """
 
 from __future__ import annotations
