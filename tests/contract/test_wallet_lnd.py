@@ -175,7 +175,7 @@ async def test_the_macaroon_shows_nowhere(harness: LndHarness, caplog: pytest.Lo
 
 async def test_a_server_opens_it_by_its_settings(harness: LndHarness, sqlite_db: Database, tmp_path: Path) -> None:
     (file := tmp_path / "timmy.macaroon").write_bytes(bytes.fromhex(harness.service.bakery.bake(*EXACT)))
-    named = {"LND_URL": harness.service.url, "LND_MACAROON": str(file), "LND_TLS_CERT": str(harness.service.kitchen.certificate)}
+    named = {"LND_URL": harness.service.url, "LND_MACAROON": str(file), "LND_CERT": str(harness.service.kitchen.certificate)}
     settings = Settings.load({"WALLET": "lnd", "DATA_DIR": str(tmp_path), **named}, None)
     opened = await choose.wallet(settings, sqlite_db, SystemClock(), system_random, None)
     assert (opened.name, opened.network, await opened.balance()) == ("lnd", Network.REGTEST, FLOAT)
@@ -191,7 +191,7 @@ async def test_a_server_opens_it_by_its_settings(harness: LndHarness, sqlite_db:
 async def test_another_nodes_certificate_is_not_trusted(harness: LndHarness, tmp_path: Path) -> None:
     (other := tmp_path / "other").mkdir()
     for certificate in (Kitchen(other).certificate, None):
-        with pytest.raises(WalletDown, match="LND_TLS_CERT"):
+        with pytest.raises(WalletDown, match="LND_CERT"):
             await LndWallet.connect(harness.service.url, harness.service.bakery.bake(*EXACT), SystemClock(), certificate=certificate)
     facts = LndWallet(harness.service.url, harness.service.bakery.bake(*EXACT), SystemClock(), network=Network.REGTEST)
     shown = (await facts.diagnose()).certificate

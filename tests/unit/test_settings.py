@@ -236,10 +236,10 @@ def test_a_file_that_is_not_there_or_is_another_is_said_without_its_content(tmp_
     assert "No such file" in str(refusal(LND_MACAROON=str(tmp_path / "none")))
     assert "empty" in str(refusal(LND_MACAROON=str(empty)))
     assert "directory" in str(refusal(LND_MACAROON=str(tmp_path)))
-    error = str(refusal(LND_TLS_CERT=str(other)))
+    error = str(refusal(LND_CERT=str(other)))
     assert "no certificate in PEM form" in error
     assert CANARY not in error
-    assert "LND_TLS_CERT" in str(refusal(LND_TLS_CERT="/no\0where"))
+    assert "LND_CERT" in str(refusal(LND_CERT="/no\0where"))
 
 
 def test_a_password_in_an_url_is_masked() -> None:

@@ -34,7 +34,7 @@ async def wallet(settings: Settings, db: Database, clock: Clock, random_bytes: R
             return await ElectrumWallet.connect(_word(settings.electrum_url), clock)
         case "lnd":
             try:
-                return await LndWallet.connect(settings.lnd_url, _word(settings.lnd_macaroon), clock, certificate=settings.lnd_tls_cert)
+                return await LndWallet.connect(settings.lnd_url, _word(settings.lnd_macaroon), clock, certificate=settings.lnd_cert)
             except ValueError as trouble:
                 raise WalletDown(f"{trouble}: see LND_MACAROON and LND_URL.") from None
         case "nwc":

@@ -53,8 +53,8 @@ class Settings(NodeSettings):
     lnd_macaroon: Secret | None = setting(
         "Wallet", "LND_MACAROON", files.macaroon(), None, "What opens LND to Timmy: the macaroon's file, or its hex, for WALLET=lnd."
     )
-    lnd_tls_cert: Path | None = setting(
-        "Wallet", "LND_TLS_CERT", files.certificate(), None, "LND's tls.cert; only this is trusted. None: whom this machine trusts."
+    lnd_cert: Path | None = setting(
+        "Wallet", "LND_CERT", files.certificate(), None, "LND's tls.cert; only this is trusted. None: whom this machine trusts."
     )
     nwc_uri: Secret | None = setting(
         "Wallet", "NWC_URI", kinds.wallet_over_nostr(), None, "A wallet's Nostr Wallet Connect address, for WALLET=nwc."

@@ -26,7 +26,7 @@ TO_REACH = {
     "wallet's admin key.",
     "electrum": "See that the daemon runs and has its wallet open: electrum getinfo; electrum list_wallets; electrum load_wallet. "
     "Then, that ELECTRUM_URL has its rpcuser, rpcpassword and rpcport.",
-    "lnd": "See that LND runs and its wallet is unlocked: lncli state; lncli unlock. Then, that LND_URL is its restlisten, LND_TLS_CERT "
+    "lnd": "See that LND runs and its wallet is unlocked: lncli state; lncli unlock. Then, that LND_URL is its restlisten, LND_CERT "
     "its tls.cert and LND_MACAROON a macaroon of this node.",
     "nwc": "See that the wallet's app is running, that it still lists this connection, and that this machine reaches the relay in NWC_URI.",
 }
@@ -40,7 +40,7 @@ TO_SEE_MORE = {
 TO_RENEW = {
     "any": "Renew it where TLS ends (certbot renew, or the proxy's own way), and load it there (systemctl reload nginx).",
     "lnd": "LND makes a new one when it starts without tls.cert and tls.key: move both away, restart it, and copy the new tls.cert to "
-    "LND_TLS_CERT. A certificate of your own you renew where TLS ends (certbot renew).",
+    "LND_CERT. A certificate of your own you renew where TLS ends (certbot renew).",
 }
 
 

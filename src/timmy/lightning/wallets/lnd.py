@@ -348,7 +348,7 @@ class LndWallet:
         try:
             return await self._line.ask(method, path, body)
         except NotSent as problem:
-            hint = " See LND_TLS_CERT, and that LND_URL has a name that its certificate is for." if "Cert" in str(problem) else ""
+            hint = " See LND_CERT, and that LND_URL has a name that its certificate is for." if "Cert" in str(problem) else ""
             raise WalletDown(f"{self} is not answering ({problem}).{hint}") from None
         except NoAnswer as problem:
             raise WalletDown(f"{self} is not answering ({problem}).") from None

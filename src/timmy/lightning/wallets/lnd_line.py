@@ -170,7 +170,7 @@ def tls_of(certificate: Path) -> ssl.SSLContext:
         context.load_verify_locations(cafile=certificate)
     except OSError as problem:  # an ssl.SSLError is one
         raise WalletDown(
-            f"LND_TLS_CERT={certificate} is no certificate that can be read ({type(problem).__name__}). LND's is tls.cert in its folder."
+            f"LND_CERT={certificate} is no certificate that can be read ({type(problem).__name__}). LND's is tls.cert in its folder."
         ) from None
     return context
 
