@@ -237,7 +237,7 @@ class LndWallet:
             "timeout_seconds": ATTEMPTS_SECONDS,
             "max_parts": PARTS_MAX,
             "no_inflight_updates": True,
-            "cancelable": False,  # else the payment would end with this connection
+            # Not `cancelable`: the payment must not end with this connection. That is the default, and an LND before 0.18 refuses the word.
         }
         if invoice.amount is None:
             body["amt_msat"] = str(amount.value)
