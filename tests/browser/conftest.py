@@ -18,7 +18,7 @@ VIEWPORT = {"width": 1280, "height": 720}
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder: Path = tmp_path_factory.mktemp("house")
     generous = {"CHAT_PER_MINUTE": "1000", "DEMO_PER_HOUR": "1000", "FREE_BUDGET_NEW": "0"}

@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.fault("C01", "C02", "C03", "C07", "C08", "C09", "C10", "C11", "C12", "C13", "C14"),
     pytest.mark.fault("D03", "D04", "D05", "D06", "D07", "D08", "D09", "D17", "D18", "D24"),
 ]
-STRIDE = 4  # of the endings that are not main ones, in the short run
-STRIDE_MAIN = 3  # of those that are
+STRIDE = 8  # of the endings that are not main ones, in the short run
+STRIDE_MAIN = 5  # of those that are
 PAIRS_STEP = 3 if HEAVY else 150
 
 SEEN = Seen()

@@ -11,7 +11,7 @@ from tests.chaos.grid import HEAVY, PostgresShop, Seen, Tally, chosen, crash_at_
 from tests.chaos.lives import live_through
 
 pytestmark = [pytest.mark.fault("C03", "C08", "C12", "C13", "C14", "D04", "D09")]
-STRIDE_MAIN, STRIDE = 12, 48
+STRIDE_MAIN, STRIDE = 24, 96
 PAIRS_STEP = 5 if HEAVY else 400
 
 SEEN = Seen()

@@ -40,7 +40,7 @@ def invoice(amount: Msats, network: Network = Network.REGTEST) -> Bolt11:
         amount=amount,
         description="two words",
         created_at_ms=SystemClock().now_ms(),
-        expiry_seconds=600,
+        expiry_seconds=86_400,  # made when its module is read, and used when its turn comes: that may be half an hour later
     )
     return Bolt11(text, payment_hash, preimage.hex())
 
