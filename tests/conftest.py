@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,6 +27,19 @@ HEAVY_ONLY_TESTS = (
     "test_kill9.py::test_a_worker_that_was_paused_past_its_lease_writes_nothing_when_it_wakes",  # test_stale_worker has it in one process
     "test_kill9.py::test_a_database_that_is_killed_under_running_servers_loses_nothing",
     "test_backup.py::test_a_backup_under_load_brings_every_customers_sats_back[postgres]",
+    "test_races.py::test_an_invoice_that_several_processes_let_expire_expires_once",
+    "test_races.py::test_a_payment_that_comes_while_its_invoice_expires_goes_on_or_is_owed_back",
+    "test_races.py::test_processes_that_send_at_once_keep_the_limit_of_the_hour_together",
+    "test_estimates_change_nothing.py::test_ten_thousand_estimates_leave_every_table_as_it_was[postgres]",
+    "test_http_testkit.py::test_a_job_that_gets_stuck_is_a_failure_and_not_a_wait_for_ever",
+    "test_http_testkit.py::test_a_server_that_breaks_the_contract_fails",
+    "test_wallet_lnbits.py::test_a_payment_during_which_lnbits_dies_is_told_truly[0.05]",
+    "test_wallet_lnbits.py::test_a_payment_during_which_lnbits_dies_is_told_truly[0.02]",
+    "test_wallet_electrum.py::test_a_routing_fee_above_the_limit_is_not_paid",
+    "test_demo.py::test_the_demo_can_be_told_in_plain_ascii",
+    "test_plain_page.py::test_a_job_is_bought_with_scripts_off[phone]",
+    "test_plain_page.py::test_each_page_is_accessible[desktop]",
+    "test_refund_places.py::test_an_lnurl_takes_the_sats[lightning:{}]",
 )
 HEAVY = os.environ.get("TIMMY_HEAVY") == "1"
 collect_ignore = [] if HEAVY else HEAVY_ONLY
@@ -122,8 +134,6 @@ def logs_of_its_own() -> Iterator[None]:
     """A test that configures the logs writes to a stream that is closed with it; the next test's logs must not go there."""
     yield
     structlog.reset_defaults()
-    # A house that outlives this test in a thread of its own goes on logging: not into what the next test reads from stdout.
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if type(handler).__module__ == "timmy.logs"]:
         root.removeHandler(handler)

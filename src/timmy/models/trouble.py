@@ -19,11 +19,11 @@ class Refused(Enum):
 
     BAD_KEY = "The model provider does not accept the API key. The operator should check the key and what it may be used for."
     NO_CREDIT = "The account at the model provider has no credit left. The operator should top it up."
-    UNKNOWN_MODEL = "The model provider does not know this model, or its address is wrong. The operator should check its name and the base URL."
+    UNKNOWN_MODEL = "The model provider does not know this model, or its address is wrong. The operator should check both."
     TOO_LARGE = "The request is too large for this model. Send less text."
     CONTENT = "The model provider's content filter does not let this request through. Ask for something else."
     MOVED = "The model provider's address leads somewhere else. The operator should set the base URL to the final address."
-    BAD_REQUEST = "The model provider does not accept the request as it is. The operator should check that model and base URL belong together."
+    BAD_REQUEST = "The model provider does not accept the request as it is. The operator should see that model and base URL fit."
 
 
 class Down(Enum):

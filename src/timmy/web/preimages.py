@@ -23,14 +23,29 @@ class Preimages:
         self._clock = clock
         self._gate = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._told: dict[str, tuple[Settled | str, int]] = {}  # payment hash → what it said, and when; the latest is last
+        self._looking: dict[str, asyncio.Task[Settled | str]] = {}
 
     async def of(self, payment_hash: str) -> Settled | str:
         """Of an invoice that our books know as paid; a text says why the wallet does not tell."""
+        if (known := self._known(payment_hash)) is not None:
+            return known
+        looking = self._looking.get(payment_hash)
+        if looking is None:  # whoever asks meanwhile waits for the same answer
+            looking = self._looking[payment_hash] = asyncio.create_task(self._look_once(payment_hash))
+            looking.add_done_callback(lambda _: self._looking.pop(payment_hash, None))
         try:
-            async with asyncio.timeout(LOOK_SECONDS), self._gate:
-                return self._known(payment_hash) or self._keep(payment_hash, await self._asked(payment_hash))
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await asyncio.shield(looking)  # a reader that leaves must not take the answer from the others
         except TimeoutError:
-            return self._known(payment_hash) or self._keep(payment_hash, WALLET_SILENT)
+            return WALLET_SILENT
+
+    async def _look_once(self, payment_hash: str) -> Settled | str:
+        async with self._gate:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    return self._keep(payment_hash, await self._asked(payment_hash))
+            except TimeoutError:
+                return self._keep(payment_hash, WALLET_SILENT)
 
     def _known(self, payment_hash: str) -> Settled | str | None:
         told, at_ms = self._told.get(payment_hash, (None, 0))
