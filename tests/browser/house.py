@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import httpx
 from timmy.app import App, build
 from timmy.clock import SECOND_MS, SystemClock
 from timmy.lightning import bolt11
+from timmy.regtest.processes import free_ports
 from timmy.settings import Settings
 from timmy.web import Server, server
 
@@ -69,9 +69,7 @@ def _payment_hash(payment_request: str) -> str:
 @contextmanager
 def at_home(folder: Path, **environ: str) -> Iterator[House]:
     """Serves until the block ends."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    (port,) = free_ports(1)
     settings = Settings.load(
         {"PORT": str(port), "DATA_DIR": str(folder), "BTC_PRICE_SOURCES": "none", "LOG_LEVEL": "error", **environ}, dotenv=None
     )

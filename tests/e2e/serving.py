@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import aiohttp
 
 from timmy.app import App, build
 from timmy.models.chat import ChatProvider
+from timmy.regtest.processes import free_ports
 from timmy.settings import Settings
 from timmy.web import server
 
@@ -54,9 +54,7 @@ class Site:
 @asynccontextmanager
 async def serving(environ: Mapping[str, str], *, provider: ChatProvider | None = None) -> AsyncIterator[Site]:
     """Serve with these settings, on a free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    (port,) = free_ports(1)
     settings = Settings.load({"PORT": str(port), "BTC_PRICE_SOURCES": "", **environ}, dotenv=None)
     async with build(settings, provider=provider) as app:
         uvicorn = server(app.web, app.house, host="127.0.0.1", port=port)

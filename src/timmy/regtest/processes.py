@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10.0
 TAIL_CHARS = 1_500
+PORTS = range(15_000, 32_000)
 
 
 class Leashed:
@@ -85,12 +87,18 @@ def until(what: str, look: Callable[[], Found | None], *, timeout_seconds: float
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that were free a moment ago, all different."""
+    """Ports on 127.0.0.1 that were free a moment ago, all different.
+
+    Not from the range that the system gives to outgoing connections: one of those could be made on it before it is listened on.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = PORTS.start + secrets.randbelow(len(PORTS))
+            with suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def listens(port: int) -> bool | None:
