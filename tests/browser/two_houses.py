@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
+from timmy.regtest.processes import free_ports
 
 PATIENCE_SECONDS = 120
 LOOK_EVERY_SECONDS = 0.1
@@ -35,9 +36,7 @@ class Process:
     """`timmy serve`, with nothing of the machine's environment."""
 
     def __init__(self, folder: Path, environ: dict[str, str], *, works: bool) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        (self.port,) = free_ports(1)
         folder.mkdir(parents=True)
         self.log = folder / "log"
         surroundings = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT / "src"), "PORT": str(self.port)}

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from tests.tidy.tree import ROOT
+from timmy.regtest.processes import free_ports
 
 PATIENCE_SECONDS = 240.0
 AGAIN_SECONDS = 0.1
@@ -27,9 +27,7 @@ class Server:
     """`timmy serve` in a process group of its own, on a port that stays the same through all its lives."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        (self.port,) = free_ports(1)
         folder.mkdir(parents=True, exist_ok=True)
         # Its own environment and no .env: nothing of the machine that the test runs on reaches it.
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": f"{ROOT / 'src'}", "PORT": str(self.port)}

@@ -18,6 +18,7 @@ from timmy.app.books import all_checks
 from timmy.bootstrap import held
 from timmy.bootstrap.rehearsal import RehearsalCloud
 from timmy.cli import nodes
+from timmy.cli.books import open_books
 from timmy.settings import Settings
 
 THREE_HOURS = 3 * 3_600
@@ -101,3 +102,23 @@ async def test_an_order_that_is_not_held_or_has_no_machine_is_not_called_ready(t
         assert "0 machines" in (await nodes.end_as_ready(settings, "bst_nobodys") or "")
         there.shelf.change(lambda things: things["droplets"].clear())
         assert "0 machines" in (await nodes.end_as_ready(settings, made["bootstrapJobId"]) or "")
+
+
+async def test_a_second_restore_holds_what_was_ordered_since_the_first(tmp_path: Path) -> None:
+    async with restored(tmp_path) as (house, _, made, settings):
+        new = await provisioned(house)  # after the first restore, which nobody has ended with `timmy nodes resume`
+        file, now_ms = tmp_path / "second", house.clock.now_ms()
+        archive.keep(settings, file, now_ms)
+    again = Settings.load(
+        {"DATA_DIR": str(tmp_path / "again"), "DO_API_URL": settings.do_api_url, "DO_API_TOKEN": TOKEN, "PUBLIC_URL": SITE}, None
+    )
+    archive.bring_back(again, file, now_ms + THREE_HOURS * 1_000)
+    async with open_books(again) as db:
+        assert {row["id"] for row in await db.read(held.held)} == {made["bootstrapJobId"], new["bootstrapJobId"]}
+
+
+async def test_a_machine_is_called_its_customers_by_its_name_too(tmp_path: Path) -> None:
+    async with restored(tmp_path) as (_, _, made, settings):
+        name = "timmy-" + made["bootstrapJobId"].replace("_", "-")
+        assert await nodes.end_as_ready(settings, name) is None
+        assert await nodes.look(settings) == []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.node.debian_tools import part
 from tests.tidy.tree import ROOT
+from timmy.regtest.processes import free_ports
 
 DEPLOY = ROOT / "deploy"
 NAME = "timmy.example"
@@ -96,9 +96,7 @@ PROXIES: dict[str, Callable[[Path, int, int], list[str]]] = {"nginx": nginx, "ca
 @asynccontextmanager
 async def before(name: str, folder: Path, house_port: int) -> AsyncIterator[Proxy]:
     """`name` is one of PROXIES."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    (port,) = free_ports(1)
     command = await asyncio.to_thread(PROXIES[name], folder, port, house_port)
     log = folder / "log"
     with log.open("wb") as said:

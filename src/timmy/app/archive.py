@@ -138,6 +138,8 @@ def bring_back(settings: Settings, file: Path, now_ms: int) -> Kept:
 def _be_careful(tx: Tx, at_ms: int) -> None:
     """In the copy that is put in place, and not afterwards: who dies between the two would leave a ledger that pays what was paid."""
     for name in (BREAKER, HELD):
+        # One that is in the backup has its time of then: what was ordered between that restore and this one would not be held.
+        lightning_store.reset(tx, name)
         lightning_store.trip(tx, name, RESTORED, at_ms)
 
 

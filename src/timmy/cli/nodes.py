@@ -96,20 +96,25 @@ async def look(settings: Settings) -> list[Held]:
 async def end_as_ready(settings: Settings, order: str) -> str | None:
     """Why not; None: it is."""
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
-        there = [one for one in await cloud.machines(order) if one.status is Status.ACTIVE and one.address]
+        id = order_id(order)
+        there = [one for one in await cloud.machines(id) if one.status is Status.ACTIVE and one.address]
         if len(there) != 1:
             return f"{len(there)} machines of {order} are running at the cloud, and it would have to be one."
         end = partial(
             held.is_theirs, machine=there[0].id, address=str(there[0].address), lnbits_url=LNBITS_URL, at_ms=SystemClock().now_ms()
         )
-        await db.write(end, order)
+        await db.write(end, id)
         return None
 
 
 async def turn_off(settings: Settings, order: str, reason: str) -> None:
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
-        id = order.removeprefix("timmy-").replace("-", "_")  # or as the machine is called at the cloud, where complaints name it
-        await stopping.stop(db, cloud, id, reason, SystemClock().now_ms())
+        await stopping.stop(db, cloud, order_id(order), reason, SystemClock().now_ms())
+
+
+def order_id(order: str) -> str:
+    """Of an order, or of the name that its machine has at the cloud, where complaints name it."""
+    return order.removeprefix("timmy-").replace("-", "_")
 
 
 async def go_on(settings: Settings) -> bool:
