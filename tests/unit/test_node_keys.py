@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from timmy.bootstrap.keys import FOLDER_MARK, KeyRoom, PublicKeyInvalid, SealBroken, make_pair, md5_fingerprint, read_public_key
@@ -107,6 +107,14 @@ def test_a_customer_s_own_key_is_taken_without_its_comment() -> None:
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(PublicKeyInvalid):
         read_public_key(text)
+
+
+def test_a_point_that_is_shortened_is_refused_as_ssh_does() -> None:
+    point = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    name = b"ecdsa-sha2-nistp256"
+    data = b"".join(len(part).to_bytes(4) + part for part in (name, b"nistp256", point))
+    with pytest.raises(PublicKeyInvalid):
+        read_public_key(f"{name.decode()} {base64.b64encode(data).decode()}")
 
 
 def test_a_weak_key_is_refused() -> None:
