@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import sqlite3
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -184,7 +186,7 @@ def test_a_backup_is_never_overwritten_and_a_restore_overwrites_nothing(house: S
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "house", "other"]
 
 
-@pytest.mark.parametrize("harm", ["cut short", "a byte changed", "nothing of ours", "one that climbs"])
+@pytest.mark.parametrize("harm", ["cut short", "a byte changed", "packed wrongly", "nothing of ours", "one that climbs"])
 def test_a_backup_that_is_not_whole_is_refused_and_leaves_nothing(harm: str, house: Server, tmp_path: Path) -> None:
     file = tmp_path / "b"
     assert timmy(house, "backup", str(file)).returncode == 0
@@ -193,6 +195,10 @@ def test_a_backup_that_is_not_whole_is_refused_and_leaves_nothing(harm: str, hou
         file.write_bytes(content[: len(content) // 2])
     elif harm == "a byte changed":
         file.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+    elif harm == "packed wrongly":
+        packed = zlib.compressobj(wbits=31)  # RFC 1952; what follows begins a block of a kind that there is not (RFC 1951, 3.2.3)
+        half = gzip.decompress(content)
+        file.write_bytes(packed.compress(half[: len(half) // 2]) + packed.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100)
     elif harm == "nothing of ours":
         file.write_bytes(os.urandom(1_000))
     else:

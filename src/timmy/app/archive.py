@@ -10,6 +10,7 @@ import json
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -187,7 +188,7 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
                 if _sha256(folder / part / name) != sha256:
                     raise SnapshotBroken(f"{entry.name} in it is not what was put in. Nothing was restored.")
                 found.add(entry.name)
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError, OSError) as trouble:
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, KeyError, TypeError, AttributeError, OSError) as trouble:
         if isinstance(trouble, OSError) and trouble.errno is not None:
             raise  # the file could not be read at all, or the disk is full
         raise SnapshotBroken(f"{file} cannot be read as a backup of Timmy's. Nothing was restored.") from trouble
