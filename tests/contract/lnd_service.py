@@ -58,7 +58,8 @@ class No(Exception):
 
 
 class LndService:
-    """`shut`: why nobody is let in (LOCKED, STARTING). `hold`: payments wait for it. `wraps`: how a stream refuses; old gateways wrap."""
+    """`shut`: why nobody is let in (LOCKED, STARTING). `hold`: payments wait for it. `wraps`: how a stream refuses; old gateways wrap.
+    `closing_fee_sat`: what is set aside of the balance to close the channel with; a real LND changes it as the chain's fees change."""
 
     def __init__(self, node: Wallet, folder: Path, *, wraps: bool = False) -> None:
         self.node = node
@@ -70,6 +71,7 @@ class LndService:
         self.called: list[str] = []
         self.payments: dict[str, Document] = {}
         self.fee_limits: list[int] = []
+        self.closing_fee_sat = 0
         self._invoices: list[Document] = []
         self._settled: list[str] = []
         self._news = asyncio.Condition()
@@ -155,7 +157,7 @@ class LndService:
         )
 
     async def _balance(self, _: web.Request) -> web.Response:
-        has = (await self.node.balance()).value
+        has = (await self.node.balance()).value - self.closing_fee_sat * 1_000
         nothing = {"sat": "0", "msat": "0"}
         return web.json_response(
             {
@@ -172,15 +174,22 @@ class LndService:
         )
 
     async def _channels(self, _: web.Request) -> web.Response:
-        has_sat = (await self.node.balance()).value // 1_000
+        has_sat = (await self.node.balance()).value // 1_000 - self.closing_fee_sat
 
-        def channel(*, active: bool, local: int, remote: int) -> Document:
+        def channel(*, active: bool, local: int, remote: int, fee: int) -> Document:
+            """We have opened the active one, and so its fee is ours."""
             kept = {"csv_delay": 144, "chan_reserve_sat": "1000", "dust_limit_sat": "354", "max_accepted_htlcs": 483}
-            balances = {"capacity": str(local + remote), "local_balance": str(local), "remote_balance": str(remote)}
-            return {"active": active, "chan_id": "1", **balances, "local_constraints": kept, "remote_constraints": kept}
+            balances = {"capacity": str(local + remote + fee), "local_balance": str(local), "remote_balance": str(remote)}
+            fees = {"initiator": active, "commit_fee": str(fee), "unsettled_balance": "0"}
+            return {"active": active, "chan_id": "1", **balances, **fees, "local_constraints": kept, "remote_constraints": kept}
 
         return web.json_response(
-            {"channels": [channel(active=True, local=has_sat, remote=70_000), channel(active=False, local=500, remote=900)]}
+            {
+                "channels": [
+                    channel(active=True, local=has_sat, remote=70_000, fee=self.closing_fee_sat),
+                    channel(active=False, local=500, remote=900, fee=300),
+                ]
+            }
         )
 
     # Invoices ------------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from timmy.client.purses import open_purse
 from timmy.clock import SystemClock
 from timmy.db import Database
 from timmy.ids import system_random
-from timmy.lightning import bolt11
+from timmy.lightning import bolt11, store
+from timmy.lightning.payouts import BREAKER
+from timmy.lightning.reconcile import ROUNDS_BEFORE_STOPPING, Reconciler
 from timmy.lightning.wallets import lnd
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.facts import Channels, Diagnosable
@@ -183,6 +185,20 @@ async def test_a_server_opens_it_by_its_settings(harness: LndHarness, sqlite_db:
     settings = Settings.load({"WALLET": "lnd", "DATA_DIR": str(tmp_path), **named, "LND_MACAROON": "ab" * 64}, None)
     with pytest.raises(WalletDown, match="no macaroon of LND's: see LND_MACAROON"):
         await choose.wallet(settings, sqlite_db, SystemClock(), system_random, None)
+
+
+# What is ours ---------------------------------------------------------------------------------------------
+
+
+async def test_sats_that_are_set_aside_to_close_a_channel_are_not_missing(harness: LndHarness, sqlite_db: Database) -> None:
+    reconciler = Reconciler(sqlite_db, SystemClock(), harness.wallet)
+    assert await reconciler.compare() is not None  # what was there before is written down as the operator's
+    harness.service.closing_fee_sat = 2_810  # the fees on the chain have risen
+    for _ in range(ROUNDS_BEFORE_STOPPING):
+        found = await reconciler.watch_once()
+        assert found is not None
+        assert (found.wallet, found.missing) == (FLOAT, Msats(0))
+    assert await sqlite_db.read(store.breaker, BREAKER) is None
 
 
 # Its door ------------------------------------------------------------------------------------------------

@@ -201,6 +201,40 @@ async def test_the_balance_is_what_is_ours_in_the_channels(told: object, holds: 
                 await wallet.balance()
 
 
+def opened(**changes: object) -> dict[str, object]:
+    """A channel of ours as `/v1/channels` lists it: of 100,000 sats LND keeps 1,234 for its closing."""
+    told = {"capacity": "100000", "local_balance": "50000", "remote_balance": "40000", "unsettled_balance": "8766"}
+    return {**told, "initiator": True, "commit_fee": "904", **changes}
+
+
+@pytest.mark.parametrize(
+    ("channels", "aside"),
+    [
+        ([], Msats(0)),
+        ([opened()], Sats(1_234).msats),
+        ([opened(), opened(remote_balance="41234")], Sats(1_234).msats),
+        ([opened(initiator=False), opened(initiator=None)], Msats(0)),  # theirs to pay
+        ([opened(local_balance="51235")], Msats(0)),
+        ([opened(capacity="x")], None),
+        ([opened(unsettled_balance=None)], None),
+        ([opened(capacity="2100000000000001")], None),
+        (["channel"], None),
+    ],
+)
+async def test_what_is_set_aside_to_close_a_channel_of_ours_is_ours(channels: object, aside: Msats | None) -> None:
+    answers = {"/v1/balance/channels": {"local_balance": {"sat": "5", "msat": "5999"}}, "/v1/channels": {"channels": channels}}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return as_json(answers[request.path])
+
+    async with wallet_at(FakeLnd(other=answer)) as wallet:
+        if aside is not None:
+            assert await wallet.balance() == Msats(5_999) + aside
+        else:
+            with pytest.raises(WalletDown, match="makes no sense"):
+                await wallet.balance()
+
+
 @pytest.mark.parametrize(
     ("chains", "network"),
     [

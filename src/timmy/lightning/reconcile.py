@@ -17,7 +17,7 @@ from timmy.lightning.wallets.protocol import Wallet
 from timmy.money import Msats, Sats
 
 OPENING = "reconcile/opening"
-ROUNDING = Sats(2).msats  # some wallets tell whole sats only
+ROUNDING = Sats(10).msats  # some wallets tell whole sats only, LND some of them for each channel
 LOOKS = 5  # on a busy server money moves while we look
 ROUNDS_BEFORE_STOPPING = 2
 

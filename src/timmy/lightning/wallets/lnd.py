@@ -12,6 +12,7 @@ What was read there, and is built on here:
 - "payment isn't initiated" is also said when somebody has deleted LND's records of payments (`lncli deletepayments`).
 - 64-bit numbers are text in JSON, and bytes are base64; but a payment's hash and preimage are hex there, and so is an invoice's hash in
   a path.
+- What closing a channel would cost the one who opened it is taken off their balance, and changes with the fees on the chain.
 - A fee limit is kept to for all parts together, so this wallet caps fees. Zero is a limit, too.
 - The subscription to invoices begins at any `settle_index`, so what was settled while nobody listened is told afterwards.
 """
@@ -34,7 +35,7 @@ from timmy.clock import Clock
 from timmy.lightning import bolt11
 from timmy.lightning.wallets import lnd_facts
 from timmy.lightning.wallets.calls import Answer, NoAnswer, NotSent
-from timmy.lightning.wallets.facts import NodeFacts, certificate_of, skew_of
+from timmy.lightning.wallets.facts import NodeFacts, added, certificate_of, skew_of
 from timmy.lightning.wallets.lnd_line import NOT_FOUND, LndLine, Refused, Silence, tls_of
 from timmy.lightning.wallets.lnd_macaroon import COMMAND, TO_SELL, rights_of
 from timmy.lightning.wallets.protocol import (
@@ -308,10 +309,14 @@ class LndWallet:
     # The whole -----------------------------------------------------------------------------------------
 
     async def balance(self) -> Msats:
-        """Ours in all open channels, with their reserves and with those whose peer is away: what belongs to the wallet. What could leave
-        right now is less; see `diagnose`."""
+        """Ours in all open channels, with their reserves, with those whose peer is away, and with what LND has set aside of it to close
+        them: what belongs to the wallet. What could leave right now is less; see `diagnose`."""
         local = (await self._ask("GET", "v1/balance/channels")).member("local_balance")
-        return self._msats(local.get("msat") if isinstance(local, dict) else None)
+        ours = self._msats(local.get("msat") if isinstance(local, dict) else None)
+        whole = added([ours, lnd_facts.set_aside((await self._ask("GET", "v1/channels")).member("channels"))])
+        if whole is None:
+            raise WalletDown(f"{self} named an amount that makes no sense.")
+        return whole
 
     async def diagnose(self) -> NodeFacts:
         """See `Diagnosable`."""

@@ -47,6 +47,25 @@ def facts_of(
     )
 
 
+def set_aside(listed: object) -> Msats | None:
+    """What LND takes off our balance in the channels that we opened, to close them with: neither side has it, and it is ours until then.
+
+    Without it, each rise of the chain's fees would look like sats that are missing, and stop payouts. To the sat above, for each channel.
+    None: it makes no sense."""
+    read = Reading()
+    asides = [_aside(read, channel) for channel in read.objects("channels", listed) or [] if channel.get("initiator") is True]
+    return None if read.nonsense else added(asides)
+
+
+def _aside(read: Reading, channel: dict[str, Any]) -> Msats | None:
+    whole = read.sats("channels", _number(channel.get("capacity")))
+    parts = [read.sats("channels", _number(channel.get(name))) for name in ("local_balance", "remote_balance", "unsettled_balance")]
+    known = [part.value for part in parts if part is not None]
+    if whole is None or len(known) != len(parts):
+        return None
+    return Msats(max(0, whole.value - sum(known)))
+
+
 def _sum(read: Reading, channels: list[dict[str, Any]] | None, side: str) -> Msats | None:
     return None if channels is None else added([_movable(read, channel, side) for channel in channels])
 
