@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from timmy.bootstrap.keys import make_pair
 from timmy.bootstrap.model import KeyKind
 from timmy.bootstrap.rehearsal import Fault, RehearsalCloud
 from timmy.bootstrap.rehearsal.faults import How
+from timmy.bootstrap.rehearsal.server import _heard
 
 ORDER, OTHER = "bst_aaaaaaaaaaaaaaaaaaaaaaaaaa", "bst_bbbbbbbbbbbbbbbbbbbbbbbbbb"
 PUBLIC_KEY = make_pair(KeyKind.ED25519, "test").public
@@ -260,3 +262,13 @@ async def test_an_account_that_is_full_is_refused(cloud: DigitalOcean) -> None:
     await asyncio.gather(*(cloud.make_machine(ready) for _ in range(25)))
     with pytest.raises(CloudRefused, match="droplet limit"):
         await cloud.make_machine(ready)
+
+
+async def test_rehearsals_that_were_played_to_their_end_do_not_fill_the_account(there: RehearsalCloud, cloud: DigitalOcean) -> None:
+    ready = await wanted(cloud)
+    made = await asyncio.gather(*(cloud.make_machine(ready) for _ in range(25)))
+    for one in made:
+        there.shelf.change(partial(_heard, droplet_id=one.id))  # as when they have called home
+    another = await cloud.make_machine(ready)
+    assert sorted(there.standing()) == sorted(one.id for one in [*made, another])
+    assert [bool(one["user_data"]) for one in there.shelf.change(lambda things: list(things["droplets"].values()))] == [False] * 25 + [True]

@@ -143,7 +143,7 @@ class RehearsalCloud:
 
 def _heard(things: Things, droplet_id: str) -> None:
     if droplet_id in things["droplets"]:
-        things["droplets"][droplet_id]["called"] = True
+        things["droplets"][droplet_id] |= {"called": True, "is_played": True}
 
 
 def problem(status: int, id: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
