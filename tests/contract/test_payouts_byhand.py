@@ -74,6 +74,13 @@ async def test_a_fee_that_the_operator_allows_takes_the_place_of_the_limit(count
     assert payout.fee_limit == Sats(99).msats
 
 
+async def test_no_fee_at_all_is_a_limit_that_the_operator_may_set(counter: Counter) -> None:
+    await counter.owe()
+    payout = await counter.claim(await counter.invoice())
+    await counter.db.write(byhand.let_leave, payout.id, WHY, Sats(0).msats, counter.clock.now_ms())
+    assert (await counter.payout()).fee_limit == Sats(0).msats
+
+
 async def test_a_payout_that_waits_at_a_limit_leaves_when_it_may(counter: Counter) -> None:
     counter.with_terms(per_hour_max=Sats(OWED.value + 1))
     for job in ("job_1", "job_2"):

@@ -50,7 +50,8 @@ class NoProof(Refusal):
 def let_leave(tx: Tx, payout_id: str, why: str, fee_limit: Msats | None, at_ms: int) -> Payout:
     """A payout that waits at a limit, or was laid aside, may exceed the limits and is tried at once. Raises NoSuchPayout, PayoutEnded."""
     payout = _planned(tx, payout_id)
-    if not store.approve(tx, payout.id, why, (fee_limit or payout.fee_limit).value):
+    limit = payout.fee_limit if fee_limit is None else fee_limit  # none at all is a limit, too
+    if not store.approve(tx, payout.id, why, limit.value):
         raise PayoutEnded(f"{payout_id} has ended a moment ago; timmy refunds list shows how.")
     task = NewTask(PAY, payout.id, at_ms)
     if not tasks.unpark(tx, task.id, at_ms):
