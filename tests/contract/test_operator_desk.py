@@ -196,10 +196,10 @@ async def test_a_breaker_that_is_none_is_neither_tripped_nor_reset(tmp_path: Pat
 async def test_a_task_that_was_laid_aside_is_tried_again(tmp_path: Path) -> None:
     async with open_house(tmp_path, background=False, ADMIN_TOKEN=TOKEN) as house:
         browser = Browser(house.http)
-        for kind in ("pay", "execute"):
+        for kind in ("pay", "execute", "bootstrap_refund_to"):
             await house.app.db.write(parked, kind, "<b>why</b>")
         page = await signed_in(browser)
-        assert "2 tasks failed too often" in page.text
+        assert "3 tasks failed too often" in page.text
         assert "<b>why</b>" in page.text
         retry = next(form for form in page.forms if form.fields.get("id") == "execute/x")
         page = await browser.send(retry)
@@ -207,8 +207,8 @@ async def test_a_task_that_was_laid_aside_is_tried_again(tmp_path: Path) -> None
         page = await browser.send(retry)
         assert "No parked task is called that any more" in page.text
         summary = await house.get("/api/admin/tasks", Authorization=f"Bearer {TOKEN}")
-        assert [task["id"] for task in summary["parked"]] == ["pay/x"]
-        assert await house.app.house.operator.retry_refunds() == 1  # type: ignore[union-attr]
+        assert [task["id"] for task in summary["parked"]] == ["bootstrap_refund_to/x", "pay/x"]
+        assert await house.app.house.operator.retry_refunds() == 2  # type: ignore[union-attr]
         assert (await house.get("/api/admin/tasks", Authorization=f"Bearer {TOKEN}"))["parked"] == []
 
 

@@ -17,6 +17,7 @@ import structlog
 from timmy import tasks
 from timmy.app import operator_store as store
 from timmy.app.vitals import Vitals
+from timmy.bootstrap import machine as nodes
 from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, DatabaseDown, Row, Tx
 from timmy.generosity import day_of
@@ -347,4 +348,4 @@ def _tasks(tx: Tx, limit: int) -> Tasks:
 
 
 def _unpark_refunds(tx: Tx, now_ms: int) -> int:
-    return sum(tasks.unpark(tx, task.id, now_ms) for task in tasks.parked(tx) if task.kind in (payouts.PAY, REFUND_TO))
+    return sum(tasks.unpark(tx, task.id, now_ms) for task in tasks.parked(tx) if task.kind in (payouts.PAY, REFUND_TO, nodes.REFUND_TO))

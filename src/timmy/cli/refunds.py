@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from timmy import tasks
+from timmy.bootstrap import machine as nodes
 from timmy.cli import byhand
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, out, sats, say, table
@@ -123,7 +124,7 @@ async def unpark_payouts(settings: Settings) -> int:
     now_ms = SystemClock().now_ms()
 
     def those(tx: Tx) -> int:
-        return sum(tasks.unpark(tx, task.id, now_ms) for task in tasks.parked(tx) if task.kind in (PAY, REFUND_TO))
+        return sum(tasks.unpark(tx, task.id, now_ms) for task in tasks.parked(tx) if task.kind in (PAY, REFUND_TO, nodes.REFUND_TO))
 
     async with open_books(settings) as db:
         return await db.write(those)
