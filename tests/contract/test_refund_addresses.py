@@ -47,6 +47,19 @@ async def test_the_house_sends_a_refund_that_came_back_to_the_address_again(tmp_
         assert await house.app.db.read(_waits, job_id) is True
 
 
+async def test_what_is_no_lightning_address_is_not_read_as_an_lnurl(tmp_path: Path) -> None:
+    async with open_house(tmp_path, background=False, INVOICE_TTL_SECONDS="60") as house:
+        job = await house.post("/api/jobs", {"request": "Hello"}, status=201)
+        node = await house.post("/api/bootstrap", {}, status=201)
+        house.clock.advance(seconds=3_600)
+        await house.app.receiving.sweep_once()
+        for path in (f"/api/jobs/{job['jobId']}", f"/api/bootstrap/{node['bootstrapJobId']}"):
+            assert (await house.get(path))["state"] == "expired"
+            told = await house.post(f"{path}/refund", {"lightningAddress": "satoshi"}, status=422)
+            assert told["code"] == "lightning_address_malformed"
+            assert "lightningAddress must be" in told["error"]
+
+
 def _waits(tx: Tx, job_id: str) -> bool:
     row = tx.one("SELECT id FROM tasks WHERE kind = :kind AND subject = :job", kind=REFUND_TO, job=job_id)
     return row is not None

@@ -34,7 +34,7 @@ from timmy.ids import RandomBytes, new_id
 from timmy.ledger import chart
 from timmy.ledger.commit import available
 from timmy.lightning import invoices, payouts
-from timmy.lightning.lnurl import LightningAddressMalformed, is_lightning_address
+from timmy.lightning.lnurl import check_lightning_address
 from timmy.lightning.paying import Paying
 from timmy.lightning.receiving import Receiving
 from timmy.money import Msats, Sats
@@ -122,8 +122,8 @@ class Bootstraps:
 
     async def order(self, wanted: Wanted, *, key: Key | None = None) -> BootstrapView:
         """See BootstrapDesk.order."""
-        if wanted.refund_to is not None and not is_lightning_address(wanted.refund_to):
-            raise LightningAddressMalformed("refundTo must be a Lightning address, like name@example.com.")
+        if wanted.refund_to is not None:
+            check_lightning_address(wanted.refund_to, "refundTo")
         if wanted.public_key is not None:
             wanted = Wanted(KeyKind.OWN, read_public_key(wanted.public_key), wanted.refund_to)
         if key is not None:
@@ -213,6 +213,7 @@ class Bootstraps:
             case ToInvoice(payment_request=text):
                 await self._paying.to_invoice(obligation, order_id, text, key=key)
             case ToLightningAddress(address=text):
+                check_lightning_address(text, "lightningAddress")
                 await self._paying.to_address(obligation, order_id, text, destination="lightning_address", key=key)
             case ToLnurl(lnurl=text):
                 await self._paying.to_address(obligation, order_id, text, destination="lnurl", key=key)

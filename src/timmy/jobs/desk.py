@@ -20,7 +20,7 @@ from timmy.ledger import chart
 from timmy.ledger.commit import available_all
 from timmy.lightning import invoices, payouts
 from timmy.lightning.invoices import Invoice
-from timmy.lightning.lnurl import LightningAddressMalformed, is_lightning_address
+from timmy.lightning.lnurl import check_lightning_address
 from timmy.lightning.paying import Paying
 from timmy.lightning.payouts import Obligation
 from timmy.lightning.receiving import Receiving
@@ -72,8 +72,8 @@ class Jobs:
 
     async def submit(self, request: str, *, refund_to: str | None = None, key: Key | None = None, pubkey: str | None = None) -> JobView:
         """See JobsDesk.submit."""
-        if refund_to is not None and not is_lightning_address(refund_to):
-            raise LightningAddressMalformed("refundTo must be a Lightning address, like name@example.com.")
+        if refund_to is not None:
+            check_lightning_address(refund_to, "refundTo")
         if key is not None:
             earlier = await self._db.read(idempotency.subject_of, SUBMIT, key)
             if earlier is not None:
@@ -140,6 +140,7 @@ class Jobs:
             case ToInvoice(payment_request=text):
                 await self._paying.to_invoice(obligation, job_id, text, key=key)
             case ToLightningAddress(address=text):
+                check_lightning_address(text, "lightningAddress")
                 await self._paying.to_address(obligation, job_id, text, destination="lightning_address", key=key)
             case ToLnurl(lnurl=text):
                 await self._paying.to_address(obligation, job_id, text, destination="lnurl", key=key)

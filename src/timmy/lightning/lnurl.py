@@ -94,6 +94,12 @@ def is_lightning_address(text: str) -> bool:
     return _address(text) is not None
 
 
+def check_lightning_address(text: str, field: str) -> None:
+    """LightningAddressMalformed, where it has not the form of one: what was meant for one is not to be read as an LNURL."""
+    if not is_lightning_address(text):
+        raise LightningAddressMalformed(f"{field} must be a Lightning address, like name@example.com.")
+
+
 def parse_lnurl(text: str) -> str:
     """The URL inside `lnurl1…` (LUD-01) or `lnurlp://…` (LUD-17), with or without `lightning:`. Raises LnurlMalformed."""
     if len(text) > DESTINATION_CHARS_MAX:
