@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from timmy.cli import app
+from timmy.cli.commands import COMMANDS, load
 from timmy.cli.examples import EXAMPLES
 
 BUYERS = ("ask", "limits", "session", "receipt", "proxy", "login")
@@ -21,11 +20,10 @@ BUYERS = ("ask", "limits", "session", "receipt", "proxy", "login")
 
 def command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words name, and what is left of them."""
-    found: Any = get_command(app)
-    while isinstance(found, click.Group) or hasattr(found, "list_commands"):
-        found = found.get_command(click.Context(found), words[0])
-        words = words[1:]
-        assert found is not None, words
+    found: Any = load(words[0])
+    words = words[1:]
+    while hasattr(found, "commands"):
+        found, words = found.commands[words[0]], words[1:]
     return found, words
 
 
@@ -49,11 +47,21 @@ def test_an_example_can_be_typed(name: str, line: str) -> None:
 
 
 def test_every_command_of_a_buyer_has_examples() -> None:
-    whole: Any = get_command(app)
     for name in BUYERS:
-        one = whole.get_command(click.Context(whole), name)
+        one = load(name)
         names = [f"{name} {inner}" for inner in one.commands] if hasattr(one, "commands") else [name]
         assert set(names) <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    paragraph, _, _ = load(name).help.partition("\n\n")
+    assert " ".join(paragraph.split()) == COMMANDS[name][1]
+
+
+def test_a_slip_of_the_pen_is_shown_the_command_that_was_meant() -> None:
+    shown = CliRunner().invoke(app, ["sesion"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert (shown.exit_code, "Did you mean 'session'?" in shown.stderr) == (2, True)
 
 
 def test_bash_completes_what_is_begun(tmp_path: Path) -> None:
