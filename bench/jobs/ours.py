@@ -24,7 +24,10 @@ from timmy.db import Database, open_database
 from timmy.ids import system_random
 from timmy.jobs import Jobs, Terms, Workshop, on_lapsed, on_paid
 from timmy.jobs.machine import EVALUATE, EXECUTE
-from timmy.lightning import LnurlClient, Paying, Receiving, payouts
+from timmy.lightning import payouts
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
+from timmy.lightning.receiving import Receiving
 from timmy.money import NanoUsd, Sats
 from timmy.pricing import BtcOracle, RateBook
 from timmy.settings import Settings

@@ -21,7 +21,8 @@ from timmy.clock import SystemClock
 from timmy.db import Database, open_database
 from timmy.identity.caveats import Use
 from timmy.ids import system_random
-from timmy.lightning import LnurlClient, Receiving
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.receiving import Receiving
 from timmy.money import Sats
 from timmy.pricing import BtcOracle, RateBook
 from timmy.sessions import ON_LAPSED, ON_PAID, RequestState, Sessions

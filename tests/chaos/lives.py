@@ -28,10 +28,12 @@ from timmy.jobs.desk import load_all
 from timmy.jobs.model import InvoiceView
 from timmy.jobs.protocol import ToInvoice
 from timmy.ledger import Code, Move, chart, commit
-from timmy.lightning import LnurlClient, Paying, Receiving, payouts
+from timmy.lightning import payouts
 from timmy.lightning import store as lightning_store
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
 from timmy.lightning.payouts import InvoiceUsed, PayoutInProgress
-from timmy.lightning.receiving import LAPSE_GRACE_MS
+from timmy.lightning.receiving import LAPSE_GRACE_MS, Receiving
 from timmy.money import Msats, NanoUsd, Sats
 from timmy.pricing import BtcOracle, RateBook
 from timmy.tasks import Bell, Worker

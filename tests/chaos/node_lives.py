@@ -32,10 +32,12 @@ from timmy.clock import SECOND_MS
 from timmy.db import Database, open_database
 from timmy.db.postgres import PostgresDatabase
 from timmy.ledger import chart
-from timmy.lightning import LnurlClient, Paying, Receiving, payouts
+from timmy.lightning import payouts
 from timmy.lightning import store as lightning_store
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
 from timmy.lightning.payouts import InvoiceUsed, PayoutInProgress
-from timmy.lightning.receiving import LAPSE_GRACE_MS
+from timmy.lightning.receiving import LAPSE_GRACE_MS, Receiving
 from timmy.money import Msats, Sats
 from timmy.tasks import Bell, Worker
 from timmy.tasks import store as task_store

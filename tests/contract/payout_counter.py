@@ -15,7 +15,10 @@ from timmy.errors import Refusal
 from timmy.ids import system_random
 from timmy.ledger import Code, Move, audit, chart, commit
 from timmy.ledger.commit import available
-from timmy.lightning import LnurlClient, Paying, Payout, Terms, bolt11, payouts, store
+from timmy.lightning import bolt11, payouts, store
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
+from timmy.lightning.payouts import Payout, Terms
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.builtin_faults import Faults
 from timmy.lightning.wallets.protocol import Network

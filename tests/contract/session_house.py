@@ -22,8 +22,11 @@ from timmy.ids import system_random
 from timmy.ledger import audit as ledger_audit
 from timmy.ledger import chart
 from timmy.ledger.commit import available
-from timmy.lightning import LnurlClient, Paying, Receiving, payouts
+from timmy.lightning import payouts
 from timmy.lightning import store as lightning_store
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
+from timmy.lightning.receiving import Receiving
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.protocol import Network
 from timmy.models import Completion, Delta, Finish, Prompt, ProviderDown, ProviderRefused, Usage

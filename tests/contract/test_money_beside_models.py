@@ -13,7 +13,8 @@ from timmy.app import App, build
 from timmy.clock import SystemClock
 from timmy.db import Tx
 from timmy.ledger import Code, Move, chart, commit
-from timmy.lightning import Payout, invoices, payouts
+from timmy.lightning import invoices, payouts
+from timmy.lightning.payouts import Payout
 from timmy.models import Completion, Prompt
 from timmy.models.builtin import BuiltinAgent
 from timmy.money import Sats

@@ -11,10 +11,11 @@ from tests.house_rules import RULES
 from timmy.idempotency import Key, KeyReused
 from timmy.jobs import on_lapsed, on_paid
 from timmy.ledger import chart
-from timmy.lightning import Receiving, invoices, payouts, store
+from timmy.lightning import invoices, payouts, store
 from timmy.lightning.bolt11 import InvoiceAmountless, InvoiceAmountMismatch, InvoiceExpired, InvoiceWrongNetwork
 from timmy.lightning.paying import RESEND_AFTER_MS
 from timmy.lightning.payouts import InvoiceIsOurs, InvoiceUsed, NothingOwed, PayoutInProgress, TooManyPayouts
+from timmy.lightning.receiving import Receiving
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, ExtraFee, HeldFor, Instead, Says
 from timmy.lightning.wallets.protocol import Failed, InFlight, Network, NeverSent, Succeeded, Unknown
 from timmy.money import Sats

@@ -13,9 +13,9 @@ from timmy.db import Tx
 from timmy.errors import Refusal
 from timmy.ledger import chart
 from timmy.ledger.commit import available
-from timmy.lightning import Payout, byhand, payouts, store
+from timmy.lightning import byhand, payouts, store
 from timmy.lightning.byhand import GIVE_BACK_AFTER_MS, MayStillArrive, NoProof, PayoutEnded
-from timmy.lightning.payouts import Leave, NothingOwed, PayoutInProgress, TooManyPayouts
+from timmy.lightning.payouts import Leave, NothingOwed, Payout, PayoutInProgress, TooManyPayouts
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, HeldFor, Says
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Unknown
 from timmy.money import Msats, Sats

@@ -13,9 +13,9 @@ from tests.contract.payout_counter import OWED, TERMS, Counter, counter
 from timmy.db import Tx, open_database
 from timmy.idempotency import Key, KeyReused
 from timmy.ledger import chart
-from timmy.lightning import Payout, payouts
+from timmy.lightning import payouts
 from timmy.lightning.paying import RESEND_AFTER_MS, SEND_WITHIN_SECONDS
-from timmy.lightning.payouts import NothingOwed, PayoutInProgress
+from timmy.lightning.payouts import NothingOwed, Payout, PayoutInProgress
 from timmy.lightning.wallets.builtin_faults import HeldFor
 from timmy.lightning.wallets.protocol import Succeeded
 from timmy.money import Msats

@@ -21,9 +21,9 @@ from timmy.jobs import JobNotFound, State
 from timmy.jobs.protocol import ToInvoice
 from timmy.ledger import chart
 from timmy.ledger.commit import available
-from timmy.lightning import Receiving, invoices, strays
+from timmy.lightning import invoices, strays
 from timmy.lightning.invoices import Report
-from timmy.lightning.receiving import NEVER_MS
+from timmy.lightning.receiving import NEVER_MS, Receiving
 from timmy.money import Sats
 from timmy.settings import Settings
 

@@ -12,8 +12,9 @@ from timmy.db import Database, Row, Tx
 from timmy.errors import Breach
 from timmy.ids import system_random
 from timmy.ledger import audit, chart
-from timmy.lightning import Invoice, Payment, Receiving, invoices, store
-from timmy.lightning.receiving import LAPSE_GRACE_MS, LATE_LOOK_MS, LOOKS_A_SECOND_MAX, SWEEP, SWEEP_MAX
+from timmy.lightning import invoices, store
+from timmy.lightning.invoices import Invoice, Payment
+from timmy.lightning.receiving import LAPSE_GRACE_MS, LATE_LOOK_MS, LOOKS_A_SECOND_MAX, SWEEP, SWEEP_MAX, Receiving
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.builtin_faults import DownAfter, DownBefore, Faults, Gate, Says
 from timmy.lightning.wallets.protocol import NewInvoice, NoSuchInvoice, Unpaid, WalletDown

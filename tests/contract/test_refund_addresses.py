@@ -12,7 +12,7 @@ from timmy.db import Tx
 from timmy.jobs.flow import REFUND_ADDRESS, payout_ended
 from timmy.jobs.machine import REFUND_TO
 from timmy.ledger import Code, Move, chart, commit
-from timmy.lightning import Payout
+from timmy.lightning.payouts import Payout
 from timmy.money import Msats, Sats
 
 

@@ -13,8 +13,10 @@ import segno
 from rich.console import Console
 from yarl import URL
 
-from timmy.demo import DemoFailed, Scene, run_demo, server
+from timmy.demo import server
+from timmy.demo.http import DemoFailed
 from timmy.demo.screen import INDENT, Screen, Stream, half_blocks, short
+from timmy.demo.stage import Scene, run_demo
 
 GONE_WITHIN_SECONDS = 20
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,8 @@ from timmy.db import Database
 from timmy.errors import Refusal
 from timmy.ids import RandomBytes
 from timmy.ledger import Code, Move, chart, commit
-from timmy.lightning import Receiving, bolt11, invoices
+from timmy.lightning import bolt11, invoices
+from timmy.lightning.receiving import Receiving
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.protocol import Failed, PaysItself, Succeeded, Wallet
 from timmy.money import Msats, Sats

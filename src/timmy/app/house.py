@@ -37,8 +37,10 @@ from timmy.ids import RandomBytes, system_random
 from timmy.jobs import Jobs, Rules, Terms, Workshop, machine, on_lapsed, on_paid
 from timmy.jobs.estimate import Estimates
 from timmy.jobs.work import quote_for
-from timmy.lightning import LnurlClient, Paying, Receiving, payouts
-from timmy.lightning.receiving import SWEEP
+from timmy.lightning import payouts
+from timmy.lightning.lnurl import LnurlClient
+from timmy.lightning.paying import Paying
+from timmy.lightning.receiving import SWEEP, Receiving
 from timmy.lightning.wallets.protocol import PaysAmountless, Wallet, WalletDown
 from timmy.metrics import Metrics
 from timmy.models.chat import ChatProvider

@@ -24,11 +24,12 @@ from timmy.jobs import machine
 from timmy.ledger import Code
 from timmy.ledger import store as ledger_store
 from timmy.ledger.audit import quick_audit
-from timmy.lightning import Receiving, payouts
+from timmy.lightning import payouts
 from timmy.lightning import store as lightning_store
 from timmy.lightning.diagnosis import Books, Row, Situation, Wants, diagnosed
 from timmy.lightning.diagnosis.purse import FEES_DAYS
 from timmy.lightning.diagnosis.rows import Asked, Audit, Push
+from timmy.lightning.receiving import Receiving
 from timmy.lightning.reconcile import standing
 from timmy.lightning.wallets.facts import Diagnosable, NodeFacts, printable
 from timmy.lightning.wallets.protocol import Wallet

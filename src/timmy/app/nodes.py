@@ -22,8 +22,9 @@ from timmy.db import Database, Tx
 from timmy.identity import kept_secret
 from timmy.ids import RandomBytes
 from timmy.jobs import flow as jobs_flow
-from timmy.lightning import Paying, Receiving
+from timmy.lightning.paying import Paying
 from timmy.lightning.payouts import Payout
+from timmy.lightning.receiving import Receiving
 from timmy.lightning.wallets.protocol import Network as Chain
 from timmy.lightning.wallets.protocol import Wallet
 from timmy.settings import Settings

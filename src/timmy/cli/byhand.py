@@ -14,9 +14,9 @@ from timmy.clock import SystemClock
 from timmy.ids import new_id, system_random
 from timmy.jobs.flow import payout_ended
 from timmy.ledger import chart
-from timmy.lightning import Payout, byhand, payouts
+from timmy.lightning import byhand, payouts
 from timmy.lightning.lnurl import is_lightning_address
-from timmy.lightning.payouts import Leave
+from timmy.lightning.payouts import Leave, Payout
 from timmy.money import Msats, Sats
 from timmy.settings import Settings
 

@@ -10,8 +10,8 @@ import structlog
 import typer
 
 from timmy.cli.screen import errors, fail, out
-from timmy.demo import DemoFailed, Scene, run_demo
-from timmy.demo.stage import REQUEST
+from timmy.demo.http import DemoFailed
+from timmy.demo.stage import REQUEST, Scene, run_demo
 
 
 def demo(

@@ -14,8 +14,8 @@ from timmy.clock import SystemClock, iso
 from timmy.db import Tx
 from timmy.errors import Refusal
 from timmy.jobs import store as jobs_store
-from timmy.lightning import Payout, strays
-from timmy.lightning.payouts import Leave
+from timmy.lightning import strays
+from timmy.lightning.payouts import Leave, Payout
 from timmy.lightning.strays import Stray
 from timmy.money import Msats
 from timmy.sessions import store as sessions_store

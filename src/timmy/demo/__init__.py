@@ -4,8 +4,3 @@ The promise: everything that is shown happened. The demo is a customer and nothi
 own, speaks HTTP to it, and pays with a wallet; no figure on the screen is made up. The same story runs over the built-in wallet,
 a real LNbits or a real Lightning network, because all it knows of money is a `Buyer`.
 """
-
-from timmy.demo.http import DemoFailed
-from timmy.demo.stage import Scene, run_demo
-
-__all__ = ["DemoFailed", "Scene", "run_demo"]

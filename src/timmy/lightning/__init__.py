@@ -4,11 +4,3 @@ This room promises that an invoice of ours is credited once, whoever reports it 
 once, to an invoice that was checked first; and that a payment whose fate is unknown is asked about, never repeated and never given
 back.
 """
-
-from timmy.lightning.invoices import Ask, Invoice, Payment
-from timmy.lightning.lnurl import LnurlClient
-from timmy.lightning.paying import Paying
-from timmy.lightning.payouts import Payout, Terms
-from timmy.lightning.receiving import Receiving
-
-__all__ = ["Ask", "Invoice", "LnurlClient", "Paying", "Payment", "Payout", "Receiving", "Terms"]

@@ -15,8 +15,8 @@ from timmy.identity import macaroons
 from timmy.identity.caveats import NotAllowed, Use
 from timmy.ids import RandomBytes, new_id
 from timmy.ledger import chart
-from timmy.lightning import LnurlClient, bolt11, invoices, payouts
-from timmy.lightning.lnurl import LightningAddressMalformed, is_lightning_address, place_of
+from timmy.lightning import bolt11, invoices, payouts
+from timmy.lightning.lnurl import LightningAddressMalformed, LnurlClient, is_lightning_address, place_of
 from timmy.lightning.payouts import Payout
 from timmy.lightning.receiving import Receiving
 from timmy.models import Provider
