@@ -19,6 +19,7 @@ class Judge(Enum):
     YES = auto()
     NO = auto()
     REFUSES = auto()
+    LOCKED_OUT = auto()  # the provider does not accept the operator's key
     DOWN = auto()
 
 
@@ -28,6 +29,7 @@ class Work(Enum):
     CUT = auto()  # ends at the token limit
     EMPTY = auto()
     REFUSES = auto()
+    LOCKED_OUT = auto()
     DOWN = auto()
     DOWN_LONG = auto()  # for more attempts than a dying worker would get, and then it answers
 

@@ -31,7 +31,7 @@ from timmy.lightning.wallets.protocol import (
     Unpaid,
     WalletDown,
 )
-from timmy.models import Completion, Delta, Finish, Prompt, ProviderDown, ProviderRefused, Usage
+from timmy.models import Completion, Delta, Finish, Prompt, ProviderDown, ProviderRefused, Usage, trouble
 from timmy.models.evaluate import request_judged_by
 from timmy.money import Msats, Sats
 
@@ -290,6 +290,8 @@ class Model:
             raise ProviderDown
         if judge is Judge.REFUSES:
             raise ProviderRefused
+        if judge is Judge.LOCKED_OUT:
+            raise trouble.refused(trouble.Refused.BAD_KEY)
         said = json.dumps({"accept": judge is Judge.YES, "reason": "because"})
         self.world.points("after complete")
         return Completion(said, Usage(100, 20), Finish.STOP)
@@ -302,6 +304,8 @@ class Model:
             raise ProviderDown
         if work is Work.REFUSES:
             raise ProviderRefused
+        if work is Work.LOCKED_OUT:
+            raise trouble.refused(trouble.Refused.BAD_KEY)
         for piece in () if work is Work.EMPTY else ("forty", "-", "two"):
             self.world.clock.advance(ms=PIECE_MS)
             self.world.points("stream")

@@ -9,6 +9,8 @@ from tests.chaos.lives import PUBKEY, RULES, live_through
 from timmy.db import Tx, open_database
 from timmy.identity import trust
 from timmy.jobs import State
+from timmy.models import trouble
+from timmy.models.trouble import Refused
 from timmy.money import Sats
 
 BEFORE = 50
@@ -22,6 +24,12 @@ REQUESTS_OWN = {
 }
 OUR_OWN = {
     "judge down": Ending("judge down", State.FAILED, "", lambda _: 0, "", pool=KNOWN, judge=Judge.DOWN),
+    "our key refused by the judge": Ending(
+        "our key refused by the judge", State.FAILED, "", lambda _: 0, "", pool=KNOWN, judge=Judge.LOCKED_OUT
+    ),
+    "our key refused at work": Ending(
+        "our key refused at work", State.FAILED, "", lambda bill: bill.fee, "", pool=KNOWN, work=Work.LOCKED_OUT
+    ),
     "work down": Ending("work down", State.FAILED, "", lambda bill: bill.fee, "", pool=KNOWN, work=Work.DOWN),
 }
 
@@ -51,3 +59,9 @@ async def test_a_request_that_nobody_would_do_lowers_the_score(database_url: str
 @pytest.mark.parametrize("ending", OUR_OWN.values(), ids=OUR_OWN)
 async def test_a_failure_on_our_side_never_lowers_a_score(database_url: str, ending: Ending) -> None:
     assert await learned(database_url, ending) == (0, 0)
+
+
+def test_what_the_operator_must_mend_is_named_as_the_models_name_it() -> None:
+    assert {why for why in Refused if trouble.refused(why).is_the_operators} == {
+        Refused.BAD_KEY, Refused.NO_CREDIT, Refused.UNKNOWN_MODEL, Refused.MOVED,
+    }  # fmt: skip

@@ -118,7 +118,9 @@ class Workshop:
         try:
             verdict = await judge(self._provider, row["request"], self._terms.eval_model)
         except ProviderRefused as refused:
-            return await self._finish(task, Broke(f"The request could not be judged: {refused.message}", blames=True))
+            return await self._finish(
+                task, Broke(f"The request could not be judged: {refused.message}", blames=not refused.is_the_operators)
+            )
         except ProviderDown as down:
             return await self._wait(task, row, down)
         match verdict:
@@ -198,7 +200,7 @@ class Workshop:
         try:
             completion = await self._stream(task, row["request"], quote, most_tokens)
         except ProviderRefused as refused:
-            return await self._finish(task, Broke(f"The work could not be done: {refused.message}", blames=True))
+            return await self._finish(task, Broke(f"The work could not be done: {refused.message}", blames=not refused.is_the_operators))
         except ProviderDown as down:
             return await self._wait(task, row, down)
         if not completion.text.strip():

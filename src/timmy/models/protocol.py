@@ -24,12 +24,20 @@ class ProviderDown(Outage):
     wait_seconds: float | None = None  # what the provider itself asked us to wait (Retry-After), if it did
 
 
+OPERATORS_OWN = frozenset({"bad_key", "no_credit", "unknown_model", "moved"})  # of trouble.Refused, in small letters
+
+
 class ProviderRefused(Outage):
     """The provider will never answer this call as it stands (a 4xx that is not 408, 409, 425 or 429). Not retried."""
 
     status = 502
     code = "model_refused"
     title = "The language model refused the request"
+
+    @property
+    def is_the_operators(self) -> bool:
+        """Whether it would be refused whatever is asked, until the operator mends something."""
+        return self.extra.get("reason") in OPERATORS_OWN
 
 
 @dataclass(frozen=True, slots=True)
