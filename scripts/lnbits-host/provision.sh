@@ -9,7 +9,8 @@ PROGRAM=/opt/lnbits
 SETTINGS=/etc/lnbits/lnbits.env
 UNIT=/etc/systemd/system/lnbits.service
 DATA=/var/lib/lnbits
-PORT=5000
+PORT="$(sed -n 's/^ExecStart=.* --port \([0-9][0-9]*\)$/\1/p' "$ROOT$UNIT" 2>/dev/null || true)" # what it was
+PORT="${PORT:-5000}"
 POLL_SECONDS="${LNBITS_HOST_POLL_SECONDS:-2}"
 DRY_RUN=""
 UNINSTALL=""
@@ -19,7 +20,7 @@ usage() {
     cat <<TEXT
 usage: provision.sh [--port PORT] [--dry-run] [--uninstall [--delete-data-there-are-no-sats-in-it]]
 
-  --port       where LNbits listens, on 127.0.0.1 ($PORT)
+  --port       where LNbits listens, on 127.0.0.1 (what it was; now $PORT)
   --dry-run    say what would be done, and do nothing
   --uninstall  take the service and the program away; the settings and the database stay
 

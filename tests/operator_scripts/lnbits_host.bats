@@ -56,6 +56,14 @@ password() { sed -n 's#^LNBITS_DATABASE_URL=postgres://lnbits:\([0-9a-f]*\)@.*#\
     grep -q -- '--port 5001$' "$UNIT"
 }
 
+@test "a port that was chosen stays where nothing is said of it" {
+    once another-port provision --port 5001
+    run provision
+    ended 0
+    said "LNbits answers at http://127.0.0.1:5001"
+    grep -q -- '--port 5001$' "$UNIT"
+}
+
 @test "a database of the operator's own is left alone" {
     once host provision
     sed -i.old 's#^LNBITS_DATABASE_URL=.*#LNBITS_DATABASE_URL=postgresql://me:Geheim!@db.example/lnbits#' "$SETTINGS" && rm "$SETTINGS.old"
