@@ -35,6 +35,14 @@ def test_the_compose_file_is_one(tmp_path: Path) -> None:
     assert unknown == set()
 
 
+def test_lnbits_is_given_the_certificate_that_it_is_told_of() -> None:
+    lnbits = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["lnbits"]
+    (bound,) = (one for one in lnbits["volumes"] if isinstance(one, dict))
+    assert (bound["type"], bound["read_only"]) == ("bind", True)
+    assert bound["source"] == "${LND_REST_CERT:-/dev/null}"
+    assert lnbits["environment"]["LND_REST_CERT"] == f"${{LND_REST_CERT:+{bound['target']}}}"
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("missing", ["TIMMY_DB_PASSWORD", "TIMMY_TOKEN_SECRET", "ADMIN_TOKEN", "PUBLIC_URL"])
 def test_the_compose_file_starts_nothing_without_its_secrets(missing: str, tmp_path: Path) -> None:
