@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import structlog
 
 from timmy import events
@@ -54,6 +55,7 @@ class _Settled:
     end: End
     row: Row
     holding: Holding
+    quote: Quote
     charged: Msats
     cost: NanoUsd | None  # before the margin
 
@@ -64,13 +66,11 @@ def end_all(tx: Tx, ends: Sequence[End], terms: Terms) -> list[CompletionView]:
         raise Breach("two ends of one call in one group: each is to be tried alone")
     rows = store.lock(tx, [end.completion_id for end in ends])
     settled = [_settled(end, rows[end.completion_id]) for end in ends if rows[end.completion_id]["state"] == "running"]
-    ended: dict[str, Row] = {}
-    if settled:
-        ended = _write(tx, settled, terms)
+    ended = _write(tx, settled, terms) if settled else {}
     for end in ends:
         if end.completion_id not in ended:
             log.warning("completions.end_dropped", completion=end.completion_id)  # given up: our process was away for too long
-    return [completion_view({**rows[end.completion_id], **ended.get(end.completion_id, {})}) for end in ends]
+    return [ended.get(end.completion_id) or completion_view(rows[end.completion_id]) for end in ends]
 
 
 def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
@@ -90,14 +90,14 @@ def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
 def _settled(end: End, row: Row) -> _Settled:
     holding = holding_of(row)
     charged, cost = NOTHING, None
+    quote = Quote.from_json(row["quote"])
     if end.usage is not None:
-        quote = Quote.from_json(row["quote"])
         charged = min(holding.in_all, quote.charge(end.usage.input, end.usage.output, end.usage.cached))
         cost = quote.cost(end.usage.input, end.usage.output, end.usage.cached)
-    return _Settled(end, row, holding, charged, cost)
+    return _Settled(end, row, holding, quote, charged, cost)
 
 
-def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Row]:
+def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, CompletionView]:
     at_ms = settled[0].end.at_ms
     units = [tuple(each.holding.settle(each.charged, pool_share(each.charged, terms.sessions))) for each in settled]
     still = Still()
@@ -112,7 +112,7 @@ def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Row]:
         store.drop_pieces(tx, streamed)
     trust.change_all(tx, list(_lessons(settled)), terms.sessions.trust, at_ms)
     events.append(tx, at_ms, list(_news(settled, left, terms)))
-    return {row["id"]: {**row, "ended_at_ms": at_ms} for row in rows}
+    return {each.end.completion_id: _ended_view(each, left[each.holding.session_id][0]) for each in settled}
 
 
 def _ended(each: _Settled, left_msat: int) -> Row:
@@ -121,7 +121,7 @@ def _ended(each: _Settled, left_msat: int) -> Row:
     return {
         "id": end.completion_id,
         "ending": end.ending.value,
-        "usage": None if end.usage is None else json.dumps(asdict(end.usage)),
+        "usage": None if end.usage is None else orjson.dumps(end.usage).decode(),
         "output": kept,
         "charged_msat": each.charged.value,
         "cost_nano_usd": None if each.cost is None else each.cost.value,
@@ -146,6 +146,27 @@ def _news(settled: Sequence[_Settled], left: Mapping[str, tuple[int, int]], term
         yield NewEvent(id, "balance", {"balanceMsat": left[id][0], **body, "debitedMsat": each.charged.value})
         spent[id] = spent.get(id, 0) + each.charged.value
     yield from paused(spent, left, terms.sessions)
+
+
+def _ended_view(each: _Settled, left_msat: int) -> CompletionView:
+    """What `completion_view` would read from the row that was just written."""
+    end, row = each.end, each.row
+    return CompletionView(
+        id=end.completion_id,
+        model=row["model"],
+        started_at_ms=row["started_at_ms"],
+        ending=end.ending,
+        message=end.message,
+        finish=None if end.message is None else end.finish,
+        usage=end.usage,
+        charged=each.charged,
+        cost=_in_dollars(each.charged, each.quote),
+        balance=Msats(left_msat),
+        quote=each.quote,
+        held=Msats(row["held_msat"]),
+        body_sha256=row["body_sha256"],
+        ended_at_ms=end.at_ms,
+    )
 
 
 def completion_view(row: Row) -> CompletionView:

@@ -77,7 +77,7 @@ def check(macaroon: Macaroon, root_key: bytes, use: Use) -> Grant:
     budgets: list[Budget] = []
     per_request: list[Msats] = []
     is_ours = False
-    chain = signatures(root_key, macaroon.identifier, macaroon.caveats)
+    chain: list[bytes] = []
     for place, caveat in enumerate(macaroon.caveats):
         condition, value = _split(caveat)
         if condition in _CHECKS:
@@ -91,6 +91,7 @@ def check(macaroon: Macaroon, root_key: bytes, use: Use) -> Grant:
                 per_request.append(most)
             else:
                 # Named after the chain up to this caveat: whoever narrows the macaroon further still spends from the same purse.
+                chain = chain or signatures(root_key, macaroon.identifier, macaroon.caveats)
                 budgets.append(Budget(hashlib.sha256(chain[place + 1]).hexdigest(), most))
         else:
             raise CaveatUnknown(f"This server does not know the condition `{condition[:40]}`, so it cannot hold it.")

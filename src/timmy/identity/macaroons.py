@@ -14,12 +14,14 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from timmy.errors import Refusal
 
 MACAROON_BYTES_MAX = 4_096
 CAVEATS_MAX = 32
 IDENTIFIER_BYTES = 66
+DECODED_MAX = 1_024
 _KEY_GENERATOR = b"macaroons-key-generator".ljust(32, b"\0")
 _EOS, _LOCATION, _IDENTIFIER, _VID, _SIGNATURE = 0, 1, 2, 4, 6
 
@@ -80,6 +82,7 @@ def identifier_of(payment_hash: str, token_id: bytes) -> bytes:
     return (0).to_bytes(2, "big") + bytes.fromhex(payment_hash) + token_id
 
 
+@lru_cache(maxsize=DECODED_MAX)  # a program brings the same key with each call
 def decode(text: str) -> Macaroon:
     """From base64, standard or url-safe, padded or not. Raises MacaroonMalformed."""
     if len(text) > MACAROON_BYTES_MAX * 4 // 3 + 4:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -127,15 +126,24 @@ class Upstream:
 
     async def get(self, path: str, headers: Mapping[str, str]) -> object:
         """BadStatus; ProviderDown."""
-        deadline = _now() + self._timeouts.first_byte_seconds
-        async with self._sent("GET", path, headers, None, self._timeouts.first_byte_seconds) as response:
-            return await _whole(response, deadline)
+        return await self._asked("GET", path, headers, None, self._timeouts.first_byte_seconds)
 
     async def post(self, path: str, headers: Mapping[str, str], body: Mapping[str, object]) -> object:
         """An answer in one piece. Only the total time bounds it: a model that thinks says nothing. BadStatus; ProviderDown."""
-        deadline = _now() + self._timeouts.total_seconds
-        async with self._sent("POST", path, headers, body, self._timeouts.total_seconds) as response:
-            return await _whole(response, deadline)
+        return await self._asked("POST", path, headers, body, self._timeouts.total_seconds)
+
+    async def _asked(
+        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None, most_seconds: float
+    ) -> object:
+        try:
+            async with asyncio.timeout(most_seconds):
+                response = await self._opened(method, path, headers, body)
+                try:
+                    return await _whole(response)
+                finally:
+                    _let_go(response)
+        except TimeoutError:
+            raise trouble.down(trouble.Down.TIMED_OUT) from None
 
     async def events(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, object], *, is_last: Callable[[Event], bool]
@@ -143,53 +151,54 @@ class Upstream:
         """A stream until `is_last` or its end. Closing the generator hangs up. BadStatus before the first event; ProviderDown."""
         deadline = _now() + self._timeouts.total_seconds
         wait_seconds = min(self._timeouts.first_byte_seconds, self._timeouts.total_seconds)
-        async with self._sent("POST", path, headers, body, wait_seconds) as response:
+        try:
+            async with asyncio.timeout(wait_seconds):
+                response = await self._opened("POST", path, headers, body)
+        except TimeoutError:
+            raise trouble.down(trouble.Down.TIMED_OUT) from None
+        try:
             parser = EventParser()
             silence_seconds = wait_seconds
-            try:
-                while chunk := await _chunk(response, deadline, silence_seconds):
-                    silence_seconds = self._timeouts.idle_seconds
-                    for event in parser.feed(chunk):
-                        yield event
-                        if is_last(event):
-                            await _linger(response)
-                            return
-            except EventTooLong:
-                raise trouble.down(trouble.Down.GARBLED) from None
+            while chunk := await _chunk(response, deadline, silence_seconds):
+                silence_seconds = self._timeouts.idle_seconds
+                for event in parser.feed(chunk):
+                    yield event
+                    if is_last(event):
+                        await _linger(response)
+                        return
             for event in parser.end():
                 yield event
+        except EventTooLong:
+            raise trouble.down(trouble.Down.GARBLED) from None
+        finally:
+            _let_go(response)
 
-    @asynccontextmanager
-    async def _sent(
-        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None, wait_seconds: float
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The response, its headers read. Left with anything unread, the connection is closed: that is what stops the provider's work."""
+    async def _opened(
+        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None
+    ) -> aiohttp.ClientResponse:
+        """The response, its headers read: for the caller to let go. BadStatus; ProviderDown."""
         # identity: a compressed stream arrives in lumps, and a small bomb would unpack to gigabytes.
         always = {"User-Agent": f"timmy/{__version__}", "Accept-Encoding": "identity", "Content-Type": "application/json"}
         try:
-            async with asyncio.timeout(wait_seconds):
-                response = await self._session().request(
-                    method,
-                    self._base_url + path,
-                    data=None if body is None else dumps(body),
-                    headers={**always, **headers},
-                    allow_redirects=False,
-                    timeout=self._connecting,
-                )
-        except TimeoutError:
+            response = await self._session().request(
+                method,
+                self._base_url + path,
+                data=None if body is None else dumps(body),
+                headers={**always, **headers},
+                allow_redirects=False,
+                timeout=self._connecting,
+            )
+        except TimeoutError:  # aiohttp's own, of connecting
             raise trouble.down(trouble.Down.TIMED_OUT) from None
         except (aiohttp.ClientError, OSError):
             # `from None`: aiohttp's own message names the address, which is the operator's business, not the customer's.
             raise trouble.down(trouble.Down.UNREACHABLE) from None
+        if response.status < 300:
+            return response
         try:
-            if response.status >= 300:
-                raise await self._bad_status(response)
-            yield response
+            raise await self._bad_status(response)
         finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+            _let_go(response)
 
     async def _bad_status(self, response: aiohttp.ClientResponse) -> BadStatus:
         content = bytearray()
@@ -241,12 +250,23 @@ async def _chunk(response: aiohttp.ClientResponse, deadline: float, silence_seco
         raise trouble.down(trouble.Down.CUT_OFF) from None
 
 
-async def _whole(response: aiohttp.ClientResponse, deadline: float) -> object:
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    """With anything unread the connection is closed: that is what stops the provider's work."""
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()
+
+
+async def _whole(response: aiohttp.ClientResponse) -> object:
     content = bytearray()
-    while chunk := await _chunk(response, deadline, float("inf")):
-        content += chunk
-        if len(content) > ANSWER_BYTES_MAX:
-            raise trouble.down(trouble.Down.GARBLED)
+    try:
+        while chunk := await response.content.readany():
+            content += chunk
+            if len(content) > ANSWER_BYTES_MAX:
+                raise trouble.down(trouble.Down.GARBLED)
+    except (aiohttp.ClientError, OSError):
+        raise trouble.down(trouble.Down.CUT_OFF) from None
     answer = loads(content.decode("utf-8", "replace"))
     if not isinstance(answer, dict):
         raise trouble.down(trouble.Down.GARBLED)

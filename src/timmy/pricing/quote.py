@@ -13,6 +13,7 @@ job that used what was estimated costs what was asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -23,6 +24,7 @@ MTOK = 1_000_000
 WHOLE_BP = 10_000  # basis points of one: 100 %
 OUTPUT_TOKENS_MAX = 10_000_000  # what "as many as you like" means when a model's output is free
 FORMAT = 1
+READ_MAX = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Quote:
         ).decode()
 
     @classmethod
+    @lru_cache(maxsize=READ_MAX)  # what is sold at one price is written and read in the same words, again and again
     def from_json(cls, text: str) -> Quote:
         """What `as_json` wrote. Members added by a later version are passed over; anything else that does not fit is a Breach."""
         try:

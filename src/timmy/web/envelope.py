@@ -115,7 +115,7 @@ def _route(scope: Scope) -> str:
 
 def _request_id(scope: Scope) -> str:
     """The caller's, so that they find it again in their own log; ours, when theirs could do harm in a log."""
-    given = Headers(scope=scope).get("x-request-id", "")
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return given if SANE_REQUEST_ID.fullmatch(given) else new_id("req")
 
 

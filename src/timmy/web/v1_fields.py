@@ -53,12 +53,12 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
     """ParamUnknown, ParamMissing, ParamInvalid: each names its field."""
     given = {name: value for name, value in document.items() if value is not None}  # null is the same as leaving it out
     for name in given:
-        if name not in OURS and name not in OPTIONS and name not in PASSED_OVER:
+        if name not in OURS and name not in CHECKS:
             told = name[:FIELD_CHARS_TOLD]
             raise ParamUnknown(f"{told} is not taken here. Taken are: {', '.join((*OURS, *OPTIONS, *PASSED_OVER))}.", param=told)
-    for name, check in {**OPTIONS, **PASSED_OVER}.items():
-        if name in given:
-            check(name, given[name])
+    for name, value in given.items():
+        if (check := CHECKS.get(name)) is not None:
+            check(name, value)
     messages = _messages(given)
     options = {name: given[name] for name in OPTIONS if name in given}
     if "tool_choice" in options and "tools" not in options:
@@ -279,6 +279,7 @@ OPTIONS: Mapping[str, Check] = {
     "reasoning_effort": _one_of("none", "minimal", "low", "medium", "high", "xhigh"),
 }
 PASSED_OVER: Mapping[str, Check] = {"n": _only_one, "user": _short}  # they change nothing; `user` is nobody's business but the caller's
+CHECKS: Mapping[str, Check] = {**OPTIONS, **PASSED_OVER}
 
 
 # small words -----------------------------------------------------------------------------------------

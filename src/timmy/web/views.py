@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from timmy.clock import iso
 from timmy.jobs.model import CostLedger, InvoiceView, JobView, RefundView, State
 from timmy.money import NanoUsd
@@ -12,7 +10,7 @@ from timmy.pricing import Quote
 
 def number(decimal: str) -> object:
     """A decimal as a JSON number. Nothing is computed with it: it is on its way out, and is written with the digits that it came with."""
-    return json.loads(decimal)
+    return float(decimal) if "." in decimal else int(decimal)
 
 
 def dollars(amount: NanoUsd) -> object:
