@@ -100,7 +100,7 @@ async def test_a_free_answer_is_given_and_counted(tmp_path: Path) -> None:
         form = replace((await browser.open("/api/ui")).form("/api/ui/jobs"), action="/api/ui/demo")
         page = await browser.send(form, request="What is 6 * 7?")
         assert "42" in page.text
-        assert "It was free. 0 more are free for you in this hour." in page.text
+        assert "It was free. Nothing more is free for you in this hour." in page.text
         assert page.form("/api/ui/jobs").fields["request"] == "What is 6 * 7?"
         page = await browser.send(form, request="What is 6 * 8?")
         assert browser.status == 429

@@ -139,9 +139,11 @@ def test_a_setting_that_makes_no_sense_is_one_sentence_and_exit_code_2(
 def test_a_look_at_the_money_makes_no_ledger_where_there_is_none(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for words in (["ledger", "verify"], ["refunds", "list"], ["tasks"]):
+    pay = ["refunds", "pay", "job_1", "you@wallet.example", "--reason", "by letter"]
+    call_off = ["refunds", "resolve", "pay_1", "--call-off", "--reason", "by letter"]
+    for words in (["ledger", "verify"], ["refunds", "list"], ["tasks"], ["reconcile"], ["node-status"], ["nodes"], pay, call_off):
         code, _, err = ends_with(words, capsys, monkeypatch)
-        assert code == 2
+        assert code == 2, words
         assert "DATA_DIR" in err
     assert not (tmp_path / "data").exists()
 
@@ -242,6 +244,21 @@ def test_testkit_says_that_nobody_answers(run: Run) -> None:
     assert "Is a Timmy running there?" in err
 
 
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:84o2", "http://[::1"])
+def test_an_address_that_is_none_is_one_sentence(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TIMMY_HOME", str(tmp_path / "buyer"))
+    for words in (["ask", "What?", "--server", url], ["login", "--server", url], ["session", "list", "--server", url], ["testkit", url]):
+        code, _, err = run(*words)
+        assert (code, len(err.splitlines())) == (2, 1), words
+    assert run("testkit", "http://a b")[0] == 2
+
+
+def test_a_key_is_for_a_path(run: Run) -> None:
+    code, _, err = run("session", "attenuate", "--only", "chat")
+    assert code == 2
+    assert "/v1/chat/completions" in err
+
+
 def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +267,7 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2(
         code, _, err = ends_with(["serve"], capsys, monkeypatch)
     assert code == 2
     assert "choose another HOST or PORT" in err
+    assert err.count("in use") == 1
     assert "Traceback" not in err
 
 

@@ -15,15 +15,20 @@ class NoBooks(Refusal):
     title = "There is no ledger"
 
 
-@asynccontextmanager
-async def open_books(settings: Settings) -> AsyncIterator[Database]:
-    """NoBooks where no server has ever run: a look at the money must not create an empty ledger in the wrong place. SchemaOlder where the
-    servers are of an older version: to migrate under them would be to break them."""
+def need_books(settings: Settings) -> None:
+    """NoBooks where no server has ever run: a look at the money must not create an empty ledger in the wrong place."""
     path = settings.sqlite_path
     if path is not None and not path.exists():
         raise NoBooks(
             f"{path} does not exist: no server has run with these settings yet. Is DATA_DIR or DATABASE_URL what it was for the server?"
         )
+
+
+@asynccontextmanager
+async def open_books(settings: Settings) -> AsyncIterator[Database]:
+    """NoBooks where no server has ever run. SchemaOlder where the servers are of an older version: to migrate under them would be to
+    break them."""
+    need_books(settings)
     db = open_database(settings.database_url, migrate=False)
     try:
         yield db

@@ -18,6 +18,7 @@ from rich.text import Text
 from timmy.cli.screen import errors, fail, out
 from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
 from timmy.client.errors import LimitReached, Unfinished, plain
+from timmy.client.http import TimmyHttp
 from timmy.client.purses import open_purse
 from timmy.demo.screen import QUIET_ZONE, half_blocks
 from timmy.lightning import bolt11
@@ -51,7 +52,7 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 class HandPurse:
     """No wallet: a person with a phone. The invoice is shown, and the server will tell when it was paid."""
 
-    name = "by hand"
+    name = "a wallet of yours, by hand"
     network: Network | None = None
     adds_fees = False  # the phone's wallet pays its routing itself
 
@@ -119,9 +120,11 @@ async def counter(server: str, wallet: str, most: int | None = None, per_day: in
 
 def address(server: str) -> str:
     url = server.rstrip("/")
-    if not url.startswith(("http://", "https://")):
+    try:
+        TimmyHttp(url)
+    except ValueError:
         fail(f"{plain(server)} is no http:// or https:// URL. Name a Timmy with --server or TIMMY_SERVER.")
-        raise typer.Exit(2)
+        raise typer.Exit(2) from None
     return url
 
 

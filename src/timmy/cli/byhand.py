@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timmy.app import App, build
-from timmy.cli.books import open_books
+from timmy.cli.books import need_books, open_books
 from timmy.cli.screen import fail, sats, say
 from timmy.clock import SystemClock
 from timmy.ids import new_id, system_random
@@ -72,6 +72,7 @@ def resolve(
 
 
 async def plan(settings: Settings, subject: str, to: str, leave: Leave) -> Payout:
+    need_books(settings)
     async with build(settings, server=False, background=False) as app:
         return await planned(app, subject, to, leave)
 
@@ -108,6 +109,7 @@ async def note_arrived(settings: Settings, payout_id: str, preimage: str, fee: M
 
 
 async def give_back(settings: Settings, payout_id: str, reason: str) -> Payout:
+    need_books(settings)
     async with build(settings, server=False, background=False) as app:
         return await called_off(app, payout_id, reason)
 

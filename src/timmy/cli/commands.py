@@ -29,7 +29,6 @@ COMMANDS = {
         "Show or set the most that any program of yours may spend, with fees. It holds for whatever uses this notebook.",
     ),
     "serve": ("serve:serve", "Serve, configured by environment variables and .env (timmy config lists them)."),
-    "demo": ("demo:demo", "Sell one answer, from the question to the refund, with nothing configured."),
     "config": ("config:config", "Show every setting: its value, its default, and where it came from. Secrets are hidden."),
     "ledger": ("ledger:app", "The money: every account and every promise about it."),
     "pool": ("pool:app", "The generosity pool: how it stands, more for it, and the switch that stops gifts."),
@@ -42,16 +41,18 @@ COMMANDS = {
     ),
     "restore": ("backup:restore", "Put a backup into an empty database and DATA_DIR, and verify its books."),
     "tasks": ("tasks:app", "What waits to be done, and what was laid aside for you."),
-    "reconcile": ("reconcile:reconcile", "Compare the wallet with the books. Exit status 1 when it holds less than they say."),
+    "reconcile": ("reconcile:reconcile", "Compare the wallet with the books. Exit code 1: it holds less than they say."),
     "node-status": (
         "node_status:node_status",
         "Ask the wallet's node how it is, and compare it with the books; what is not well says what to do.",
     ),
     "nodes": ("nodes:app", "Nodes that are sold: those held after a restore, and those abused."),
+    "demo": ("demo:demo", "Sell one answer, from the question to the refund, with nothing configured."),
     "testkit": ("testkit:run_testkit", "Fetch a server's own test script and run it against that server."),
     "regtest": ("practice:app", "Real wallets with worthless sats, on this machine, until Ctrl-C."),
     "web": ("web:app", "The landing page and the workshop."),
 }
+PANELS = {"ask": "To buy", "serve": "To keep a server", "demo": "To try things out"}  # each from this command on
 
 
 class OnDemand(TyperGroup):
@@ -59,7 +60,10 @@ class OnDemand(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+        panel = ""
+        for name, (_, line) in COMMANDS.items():
+            panel = PANELS.get(name, panel)
+            self.commands[name] = TyperCommand(name, help=line, rich_help_panel=panel)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)

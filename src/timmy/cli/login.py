@@ -37,6 +37,7 @@ def login(
 
     The key is kept with owner-only permissions and never leaves this machine; the login is used by timmy ask from then on.
     """
+    url = buyer.address(server)
     path = home() / FILE
     if imported:
         bring(path)
@@ -48,7 +49,7 @@ def login(
     if whoami:
         buyer.rows([("npub", nostr.npub(pubkey)), ("pubkey", pubkey), ("kept in", str(path))])
         return
-    standing = buyer.run(log_in(buyer.address(server), secret))
+    standing = buyer.run(log_in(url, secret))
     buyer.rows(rows_of(standing))
 
 

@@ -28,7 +28,7 @@ STYLES = {Word.OK: "bold", Word.WARN: "bold yellow", Word.FAIL: "bold red"}
 def node_status(json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Ask the wallet's node how it is, and compare it with the books; what is not well says what to do.
 
-    Changes nothing, and may run beside a server. Exit status 0: all is well; 1: warnings; 2: something does not work.
+    Changes nothing, and may run beside a server. Exit code 0: all is well; 1: warnings; 2: something does not work.
     """
     shown = asyncio.run(look(Settings.load()))
     word = worst(shown.rows)

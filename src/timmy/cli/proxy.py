@@ -9,7 +9,7 @@ import typer
 
 from timmy.cli import buyer
 from timmy.cli.buyer import tell
-from timmy.cli.screen import fail
+from timmy.cli.screen import fail, why_not
 from timmy.client import Notebook, receipts
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import home
@@ -69,7 +69,7 @@ async def _serve(server: str, session: str, per_day: int, in_all: int | None, pe
             buyer.rows([("OPENAI_BASE_URL", f"http://{HOST}:{at}/v1"), ("OPENAI_API_KEY", local_key)])
             await asyncio.Event().wait()
     except OSError as trouble:
-        fail(f"{HOST}:{port} cannot be had ({trouble.strerror or trouble}). Choose another with --port.")
+        fail(f"{HOST}:{port} cannot be had ({why_not(trouble)}). Choose another with --port.")
         raise typer.Exit(2) from None
     finally:
         await http.aclose()

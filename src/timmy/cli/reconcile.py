@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from timmy.app import build
+from timmy.cli.books import need_books
 from timmy.cli.screen import as_json, sats, say, table
 from timmy.clock import SystemClock, iso
 from timmy.lightning.reconcile import Comparison, Reconciler
@@ -20,7 +21,7 @@ def reconcile(
     accept: Annotated[str | None, typer.Option(help="Why they differ: one entry in the operator's name makes the books agree.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Compare the wallet with the books. Exit status 1 when it holds less than they say."""
+    """Compare the wallet with the books. Exit code 1: it holds less than they say."""
     found = asyncio.run(look(Settings.load(), accept))
     if found is None:
         say("Money is moving right now, so the two cannot be compared. Try again in a moment.", "bold yellow")
@@ -33,6 +34,7 @@ def reconcile(
 
 
 async def look(settings: Settings, accept: str | None) -> Comparison | None:
+    need_books(settings)
     async with build(settings, server=False, background=False) as app:
         reconciler = Reconciler(app.db, app.clock, app.wallet)
         for _ in range(TRIES):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -40,6 +42,13 @@ def warn(text: str) -> None:
 def fail(text: str) -> None:
     """Why a command could not do what was asked, in a sentence."""
     errors.print(Text(text, style="red"), soft_wrap=True)
+
+
+def why_not(trouble: OSError) -> str:
+    """The system's own words: Python adds to them what it was about, which we have said already."""
+    if isinstance(trouble, socket.gaierror) or not trouble.errno:  # a name that is not known has numbers of its own
+        return trouble.strerror or str(trouble)
+    return os.strerror(trouble.errno)
 
 
 def as_json(document: object) -> None:

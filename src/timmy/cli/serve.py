@@ -13,7 +13,7 @@ from timmy import __version__, logs
 from timmy.app import build
 from timmy.app.garbage import look_for_it_rarely
 from timmy.cli.books import describe
-from timmy.cli.screen import out, say, warn
+from timmy.cli.screen import out, say, warn, why_not
 from timmy.errors import Refusal
 from timmy.settings import Settings
 from timmy.web.server import BACKLOG, Server, raise_open_files, server
@@ -51,9 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as trouble:
-        raise CannotListen(
-            f"{host}:{port}: {trouble.strerror or trouble}. Stop what listens there, or choose another HOST or PORT."
-        ) from None
+        raise CannotListen(f"{host}:{port}: {why_not(trouble)}. Stop what listens there, or choose another HOST or PORT.") from None
 
 
 def at_its_port(settings: Settings, listener: socket.socket) -> Settings:

@@ -13,7 +13,7 @@ from timmy.cli.buyer import tell
 from timmy.cli.screen import as_json, fail, sats, table
 from timmy.client import Notebook, store
 from timmy.client.answers import SessionStatus
-from timmy.client.errors import AnswerInvalid, ServerDown, ServerRefused, plain
+from timmy.client.errors import AnswerInvalid, NoWallet, ServerDown, ServerRefused, plain
 from timmy.clock import SECOND_MS
 from timmy.money import Msats, Sats
 
@@ -121,7 +121,12 @@ def close(
         async with await buyer.counter(server, wallet) as timmy:
             return await (await timmy.session(id or None)).close(lightning_address=to or None)
 
-    seen = buyer.run(call())
+    try:
+        seen = buyer.run(call())
+    except NoWallet as trouble:
+        fail(f"{trouble.title}: {trouble.message}")
+        tell("--to takes a Lightning address; --wallet or TIMMY_WALLET names a wallet.", "dim")
+        raise typer.Exit(2) from None
     if seen.refund.trouble:
         fail(
             f"{seen.refund.owed.value} sats of {plain(seen.id)} did not arrive: {plain(seen.refund.trouble)} Close it again, with another"
@@ -146,6 +151,9 @@ def attenuate(
     unknown = sorted(set(capability or ()) - set(CAPABILITIES))
     if unknown:
         fail(f"{', '.join(unknown)}: a key may be for {' or '.join(CAPABILITIES)}, and for nothing else.")
+        raise typer.Exit(2)
+    if only and not only.startswith("/"):
+        fail(f"{only} is no path. Write one such as /v1/chat/completions.")
         raise typer.Exit(2)
     given = PERIOD.fullmatch(period)
     if period and given is None:

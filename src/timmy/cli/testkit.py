@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import subprocess
 import urllib.request
@@ -31,7 +32,7 @@ def run_testkit(url: Annotated[str, typer.Argument(help="The server to test. Wit
     try:
         with urllib.request.urlopen(f"{target}/api/testkit", timeout=FETCH_TIMEOUT_SECONDS) as answer:
             script = answer.read()
-    except (OSError, ValueError) as trouble:
+    except (OSError, ValueError, http.client.HTTPException) as trouble:
         fail(f"No test script could be had from {target} ({trouble}). Is a Timmy running there?")
         raise typer.Exit(2) from None
     raise typer.Exit(subprocess.run([bash, "-s", "--", target], input=script, check=False).returncode)

@@ -125,7 +125,7 @@ class Proxy:
             return response
         await response.write_eof()
         cost, left = answer.headers.get("X-Cost-Msat", ""), answer.headers.get("X-Balance-Msat", "")
-        spent = f", {cost} msat, {left} left" if cost.isdigit() and left.isdigit() else ""
+        spent = f", {cost} msat, {left} msat are left" if cost.isdigit() and left.isdigit() else ""
         self._tell(f"{request.method} {request.path} {answer.status}{spent}")
         named = COMPLETION_ID.search(begun) if answer.status == 200 and request.method == "POST" else None
         if named is not None and self._keep is not None:

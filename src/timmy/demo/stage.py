@@ -136,7 +136,7 @@ async def closing(screen: Screen, running: server.Server, scene: Scene) -> bool:
     screen.title("What next")
     if scene is Scene.STAND_IN:
         screen.say("./run demo --lightning         the same sale over a real Lightning channel")
-    screen.say("./run demo --node              one payment, one Bitcoin node, at a cloud that is rehearsed")
+    screen.say("./run demo --node              one payment, one node, at a rehearsal cloud")
     screen.say('./run demo --request "…"       with a question of your own')
     screen.say("./run demo --step              at your pace: you press Enter to pay")
     screen.say("./run serve                    a server to keep; docs/how-to/run-a-server.md")

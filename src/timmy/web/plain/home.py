@@ -72,8 +72,12 @@ def _given(free: Answer) -> Markup:
     """What was answered for nothing."""
     cut = el("p", "A free answer is short: it ends here.", class_="warn") if free.truncated else None
     said = answer(free.result) if free.result is not None else el("p", f"✗ Refused: {free.reason}", class_="err said")
-    left = el("p", f"It was free. {free.use.left} more are free for you in this hour.", class_="hint")
+    left = el("p", f"It was free. {_more(free.use.left)} free for you in this hour.", class_="hint")
     return el("section", el("h2", "The answer"), said, cut, left, class_="card", id="answer", role="status")
+
+
+def _more(left: int) -> str:
+    return "Nothing more is" if left == 0 else "One more is" if left == 1 else f"{left} more are"
 
 
 def _ask(front: Front, settings: WebSettings, typed: Typed, estimate: Estimate | None) -> Markup:
