@@ -16,16 +16,9 @@ from timmy.client.errors import InvoiceNotAsOffered, NoWallet, ServerDown, Serve
 from timmy.client.http import TimmyHttp
 from timmy.clock import SECOND_MS, SystemClock
 from timmy.lightning import bolt11
-from timmy.lightning.wallets.electrum import ElectrumWallet
-from timmy.lightning.wallets.lnbits import LnbitsWallet
-from timmy.lightning.wallets.lnd import LndWallet
-from timmy.lightning.wallets.lnd_macaroon import TO_ASK_FOR
-from timmy.lightning.wallets.lnd_macaroon import TO_BUY as TO_BUY_FROM_LND
-from timmy.lightning.wallets.nwc import TO_BUY, NwcWallet
 from timmy.lightning.wallets.nwc_uri import SCHEME
 from timmy.lightning.wallets.protocol import Network, NeverSent, PaymentOutcome, Succeeded, Unknown, Wallet, WalletDown
 from timmy.money import Msats, Sats
-from timmy.settings.files import read_macaroon
 
 REFUND_INVOICE_SECONDS = 3_600
 DEVELOPMENT = "dev"
@@ -60,14 +53,15 @@ class Purse(Protocol):
 
 
 class WalletPurse:
-    """A purse out of any wallet adapter. `name` must tell this wallet from the person's others."""
+    """A purse out of any wallet adapter. `name` must tell this wallet from the person's others; `asks`: it may make invoices, too."""
 
     adds_fees = True
 
-    def __init__(self, wallet: Wallet, name: str) -> None:
+    def __init__(self, wallet: Wallet, name: str, *, asks: bool = True) -> None:
         self.name = name
         self.network: Network | None = wallet.network
         self._wallet = wallet
+        self._asks = asks
 
     async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
         return await self._wallet.pay_invoice(payment_request, amount=amount, fee_limit=fee_limit)
@@ -76,9 +70,7 @@ class WalletPurse:
         return await self._wallet.lookup_payment(payment_hash)
 
     async def invoice(self, amount: Sats, memo: str) -> str | None:
-        if isinstance(self._wallet, NwcWallet) and not self._wallet.allows("make_invoice"):
-            return None
-        if isinstance(self._wallet, LndWallet) and self._wallet.rights.missing(TO_ASK_FOR):
+        if not self._asks:
             return None
         made = await self._wallet.create_invoice(amount.msats, memo=memo, expiry_seconds=REFUND_INVOICE_SECONDS, label=memo)
         return made.payment_request
@@ -123,21 +115,27 @@ class DevelopmentPurse:
 
 
 async def open_purse(address: str, server_url: str) -> Purse:
-    """A purse from one line of text (see WAYS). Raises NoWallet when the line makes no sense, WalletDown when nobody answers there."""
+    """A purse from one line of text (see WAYS). Raises NoWallet when the line makes no sense, WalletDown when nobody answers there.
+
+    Of the adapters only the one that is wanted is imported: all of them take longer than the purchase.
+    """
     if address == DEVELOPMENT:
         return DevelopmentPurse(server_url)
     kind, plus, rest = address.partition("+")
     try:
         if address.startswith(f"{SCHEME}:"):
-            wallet = await NwcWallet.connect(address, SystemClock(), needs=TO_BUY)
-            return WalletPurse(wallet, f"NWC {wallet.mark}")
+            return await _open_nwc(address)
         url = URL(rest)
         if kind == "lnbits" and plus:
+            from timmy.lightning.wallets.lnbits import LnbitsWallet
+
             if not url.password:
                 raise NoWallet("The admin key of the LNbits wallet stands before the host: lnbits+https://:KEY@host")
             bare = str(url.with_user(None))
             return WalletPurse(await LnbitsWallet.connect(bare, url.password, SystemClock()), f"LNbits {_mark(bare, url.password)}")
         if kind == "electrum" and plus:
+            from timmy.lightning.wallets.electrum import ElectrumWallet
+
             place = str(url.with_user(None))
             return WalletPurse(await ElectrumWallet.connect(rest, SystemClock()), f"Electrum {_mark(place, '')}")
         if kind == "lnd" and plus:
@@ -147,16 +145,27 @@ async def open_purse(address: str, server_url: str) -> Purse:
     raise NoWallet(f"{address.partition(':')[0][:KIND_CHARS_SHOWN]} is none that is known here. A wallet is {WAYS}.")
 
 
+async def _open_nwc(address: str) -> Purse:
+    from timmy.lightning.wallets.nwc import TO_BUY, NwcWallet
+
+    wallet = await NwcWallet.connect(address, SystemClock(), needs=TO_BUY)
+    return WalletPurse(wallet, f"NWC {wallet.mark}", asks=wallet.allows("make_invoice"))
+
+
 async def _open_lnd(url: URL) -> Purse:
     """`macaroon` and `cert` in the query are files of LND's; without `cert`, LND shows a certificate that this machine trusts."""
+    from timmy.lightning.wallets.lnd import LndWallet
+    from timmy.lightning.wallets.lnd_macaroon import TO_ASK_FOR, TO_BUY
+    from timmy.settings.files import read_macaroon
+
     place, certificate = str(url.with_query(None)), url.query.get("cert")
     try:
         macaroon = read_macaroon(url.query.get("macaroon", ""))
     except ValueError as trouble:
         raise NoWallet(f"The macaroon's file: {trouble}. A wallet is {WAYS}.") from None
     trusted = Path(certificate) if certificate else None
-    wallet = await LndWallet.connect(place, macaroon, SystemClock(), certificate=trusted, needs=TO_BUY_FROM_LND)
-    return WalletPurse(wallet, f"LND {_mark(place, macaroon)}")
+    wallet = await LndWallet.connect(place, macaroon, SystemClock(), certificate=trusted, needs=TO_BUY)
+    return WalletPurse(wallet, f"LND {_mark(place, macaroon)}", asks=not wallet.rights.missing(TO_ASK_FOR))
 
 
 def _mark(place: str, key: str) -> str:

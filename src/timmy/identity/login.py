@@ -8,16 +8,19 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from timmy.clock import SECOND_MS, Clock
-from timmy.db import Database, Tx
 from timmy.errors import Refusal
 from timmy.identity import nostr, store, trust
 from timmy.identity.nostr import NostrEvent, NostrEventInvalid
 from timmy.identity.tokens import Tokens
 from timmy.identity.trust import Standing
 from timmy.ids import RandomBytes
+
+if TYPE_CHECKING:  # a buyer signs here too, and has no use for a database driver
+    from timmy.db import Database, Tx
 
 CHALLENGE_SECONDS = 300
 TOKEN_SECONDS = 7 * 24 * 3_600

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from timmy.db import Row, Tx
+if TYPE_CHECKING:  # as in login.py
+    from timmy.db import Row, Tx
 
 
 def insert_challenge(tx: Tx, nonce: str, expires_at_ms: int) -> None:

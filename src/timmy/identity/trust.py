@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from timmy.db import Row, Tx
 from timmy.identity import store
 from timmy.money import Msats
+
+if TYPE_CHECKING:  # as in login.py
+    from timmy.db import Row, Tx
 
 DAY_MS = 86_400_000
 REASONS_SHOWN = 10
