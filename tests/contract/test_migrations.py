@@ -20,6 +20,13 @@ from timmy.ledger.chart import Code
 from timmy.money import Msats
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Once on each engine, with nothing there: every test here begins before the first migration."""
+    url: str = request.getfixturevalue(f"bare_{request.param}_url")
+    return url
+
+
 def applied(tx: Tx) -> list[Row]:
     return tx.all("SELECT name, sha256, applied_at_ms FROM schema_migrations ORDER BY name")
 
@@ -200,8 +207,8 @@ async def columns(db: Database) -> dict[str, set[str]]:
     return found
 
 
-async def test_both_engines_have_the_same_tables(sqlite_url: str, postgres_url: str) -> None:
-    one, other = open_database(sqlite_url), open_database(postgres_url)
+async def test_both_engines_have_the_same_tables(bare_sqlite_url: str, bare_postgres_url: str) -> None:
+    one, other = open_database(bare_sqlite_url), open_database(bare_postgres_url)
     assert await columns(one) == await columns(other)
     await one.aclose()
     await other.aclose()
