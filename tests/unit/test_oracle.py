@@ -209,6 +209,29 @@ def test_a_lone_source_cannot_jump() -> None:
     assert weigh({"a": 640_000_00}, 64_000_00).cents is None
 
 
+@pytest.mark.fault("D27")
+@pytest.mark.parametrize(
+    ("dollars", "believed"), [("9500000", False), ("1000.00", False), ("64000", True), ("1000000", True), ("10000", True)]
+)
+async def test_a_lone_source_is_held_to_the_fallback_where_there_is_nothing_else(dollars: str, believed: bool) -> None:
+    """Four are down at the start, and the fifth tells cents for dollars."""
+    it = oracle(Street(kraken=dollars))
+    await it.refresh()
+    assert it.price().source == ("kraken" if believed else "fallback")
+    assert believed or it.price().cents_per_btc == FALLBACK
+
+
+@pytest.mark.fault("D27")
+async def test_a_lone_source_is_held_to_the_fallback_when_the_last_good_price_is_too_old() -> None:
+    street, clock = Street(bitstamp="64000", kraken="64000"), ManualClock()
+    it = oracle(street, clock)
+    await it.refresh()
+    street.prices = {"kraken": "6400000"}
+    clock.advance(seconds=3_601)
+    await it.refresh()
+    assert it.price().source == "fallback"
+
+
 def test_a_move_that_all_see_is_believed_however_large() -> None:
     assert weigh({"a": 30_000_00, "b": 30_100_00, "c": 29_900_00}, 64_000_00).cents == 30_000_00
 

@@ -9,8 +9,8 @@ what cannot be, and takes the median of the rest. What counts, in this order:
                    customer sees price and source before paying. Unless it is less than half of the other: then neither is believed
     the fallback   what the operator said, when there is nothing else
 
-A lone source is believed only within 20 % of the last good price: one broken feed must not make invoices of one sat, nor of a thousand
-times too many.
+A lone source is believed only within 20 % of the last good price, and where there is none, within ten times what the operator said: one
+broken feed must not make invoices of one sat, nor of a thousand times too many. One that tells cents for dollars is a hundred times off.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ REFRESH_SECONDS = 60
 SOURCE_TIMEOUT_SECONDS = 5
 AGREE_BP = 500  # 5 %
 LONE_JUMP_BP = 2_000  # 20 %
+LONE_TIMES_MAX = 10  # above or below the fallback, which may be years old
 FRESH_SECONDS = 2 * REFRESH_SECONDS + SOURCE_TIMEOUT_SECONDS  # one missed round is nothing to speak of
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class BtcOracle:
         silent = {source.name: answer for source, answer in zip(self._sources, answers, strict=True) if isinstance(answer, str)}
         now_ms = self._clock.now_ms()
         good = self._young_enough(now_ms)
-        opinion = weigh(told, good.cents_per_btc if good else None)
+        opinion = weigh(told, good.cents_per_btc if good else None, self._fallback_cents)
         if opinion.cents is not None:
             self._last_good = BtcPrice(opinion.cents, opinion.why, now_ms)
         self.status = OracleStatus(told, silent, opinion.why)
@@ -141,8 +142,9 @@ class BtcOracle:
         return good if good is not None and now_ms - good.at_ms <= self._max_age_ms else None
 
 
-def weigh(told: Mapping[str, int], last_good_cents: int | None) -> Opinion:
-    """What several sources (cents per bitcoin, by name) come to together. Pure, and the same for any order of them."""
+def weigh(told: Mapping[str, int], last_good_cents: int | None, fallback_cents: int | None = None) -> Opinion:
+    """What several sources (cents per bitcoin, by name) come to together. Pure, and the same for any order of them. `fallback_cents`: what
+    the operator said, for one that answers alone, with no last good price to hold it to; None: it is not held to anything then."""
     left = dict(sorted(told.items()))
     while len(left) > 2 and (odd := _odd_one_out(left)):
         del left[odd]
@@ -152,6 +154,8 @@ def weigh(told: Mapping[str, int], last_good_cents: int | None) -> Opinion:
     if len(told) == 1:
         if last_good_cents is not None and _apart(cents[0], last_good_cents, LONE_JUMP_BP):
             return Opinion(None, f"{names} alone is far from the last good price")
+        if last_good_cents is None and fallback_cents is not None and not _within_times(cents[0], fallback_cents, LONE_TIMES_MAX):
+            return Opinion(None, f"{names} alone is more than {LONE_TIMES_MAX} times away from the fallback")
         return Opinion(cents[0], names)
     agree = len(left) > 2 or not _apart(min(cents), max(cents), AGREE_BP)
     if agree and len(left) * 2 > len(told):
@@ -173,6 +177,10 @@ def _odd_one_out(left: Mapping[str, int]) -> str | None:
 
 def _apart(cents: int, other_cents: int, limit_bp: int) -> bool:
     return abs(cents - other_cents) * WHOLE_BP > limit_bp * other_cents
+
+
+def _within_times(cents: int, other_cents: int, times: int) -> bool:
+    return cents <= other_cents * times and other_cents <= cents * times
 
 
 def _median(cents: Sequence[int]) -> int:
