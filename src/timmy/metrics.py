@@ -25,6 +25,7 @@ class Metrics:
         # HTTP
         self._http = Counter("timmy_http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=on)
         self._http_seconds = Histogram("timmy_http_seconds", "Time to answer.", ["route"], buckets=HTTP_SECONDS, registry=on)
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         # Jobs and money
         self._jobs = Counter("timmy_jobs_moved", "Jobs that came into a state.", ["state"], registry=on)
         self._settled = Counter("timmy_invoices_settled", "Invoices of ours that were paid, by what for.", ["purpose"], registry=on)
@@ -61,8 +62,11 @@ class Metrics:
 
     def http_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is a template, never a path."""
-        self._http.labels(method if method in METHODS else "OTHER", route, str(status)).inc()
-        self._http_seconds.labels(route).observe(seconds)
+        key = (method if method in METHODS else "OTHER", route, status)
+        if (counted := self._counted.get(key)) is None:  # to look a label up by its words takes longer than to count
+            counted = self._counted[key] = (self._http.labels(key[0], route, str(status)), self._http_seconds.labels(route))
+        counted[0].inc()
+        counted[1].observe(seconds)
 
     def job_moved(self, state: str) -> None:
         self._jobs.labels(state).inc()

@@ -82,7 +82,8 @@ class Chat:
 
     def _besides(self, model: str) -> int:
         tools = TOOL_TOKENS if self.options.get("tools") else 0
-        return FRAME_TOKENS + TURN_TOKENS * len(self.messages) + tools + self.images * image_tokens(model)
+        images = self.images * image_tokens(model) if self.images else 0
+        return FRAME_TOKENS + TURN_TOKENS * len(self.messages) + tools + images
 
 
 def image_tokens(model: str) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import orjson
 from starlette.responses import Response
 
 
 def to_json(document: object) -> bytes:
     """Compact UTF-8. A lone surrogate, should one ever get this far, becomes `?`: a strange character must not make a 500."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # half of a surrogate pair, or a whole number of more than 64 bits
+        return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class Json(Response):
