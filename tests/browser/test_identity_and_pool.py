@@ -55,6 +55,15 @@ def test_an_extension_that_comes_late_signs_in_and_out(visit: Visit) -> None:
     assert visitor.page.evaluate("() => sessionStorage.getItem('timmy.nostr')") is None
 
 
+def test_what_was_opened_meanwhile_stays_open(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#who")  # an extension is waited for, and none comes
+    visitor.page.click("#purse")
+    visitor.hears("No Nostr extension was found")
+    expect(visitor.locator("#who")).to_be_enabled()
+    visitor.sees_title("Balance")
+
+
 def test_what_is_ordered_belongs_to_the_key_that_is_signed_in(visit: Visit) -> None:
     visitor = visit(before=extension(0))
     visitor.page.click("#who")

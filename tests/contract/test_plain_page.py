@@ -283,6 +283,10 @@ def test_no_answer_acts_loads_or_misleads(text: str) -> None:
             assert given["rel"] == "nofollow noopener noreferrer"
 
 
+def test_a_verse_keeps_its_lines() -> None:
+    assert "pond<br>\na frog" in answer("old pond\na frog leaps in").text
+
+
 def test_an_answer_is_read_as_markdown() -> None:
     page = Reader(str(answer("# Top\n\n- one\n- **two** and `three`\n\n[a](https://fine.example)\n\n| x |\n|---|\n| 1 |")))
     assert {"h3", "ul", "li", "strong", "code", "a", "table"} <= page.tags()

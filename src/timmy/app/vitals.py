@@ -31,6 +31,7 @@ ASK_EVERY_SECONDS = 15.0
 AUDIT_EVERY_SECONDS = 60.0
 WHOLE_AUDIT_EVERY_SECONDS = 3_600.0
 ANSWER_WITHIN_SECONDS = 5.0
+NO_PRICE = "no source of the price of a bitcoin answers, so BTC_PRICE_USD_FALLBACK counts; set it, or look at BTC_PRICE_SOURCES"
 
 log = structlog.get_logger("timmy.vitals")
 
@@ -125,7 +126,7 @@ class Vitals:
                 self._part("wallet", self._wallet.name),
                 self._part("provider", self._provider.name),
                 *((self._part("cloud", self._cloud),) if self._cloud else ()),
-                Part("price", Condition.DEGRADED if fallback else Condition.OK, price.source),
+                Part("price", Condition.DEGRADED if fallback else Condition.OK, price.source, NO_PRICE if fallback else None),
                 Part(
                     "books",
                     Condition.OK if self.books_close and self.wallet_holds_enough else Condition.DOWN,

@@ -14,6 +14,12 @@ export interface Point {
   y: number;
 }
 
+/** The panel beside the scene is there to be read. */
+function rightEdge(): number {
+  const panel = need("#panel");
+  return panel.hidden ? innerWidth : panel.getBoundingClientRect().left;
+}
+
 export class Bubble {
   private readonly element = need("#bubble");
   private readonly words = need("#bubble-text");
@@ -39,7 +45,7 @@ export class Bubble {
     if (this.element.hidden) return;
     const { x, y } = this.over(this.element.dataset.agent ?? "timmy");
     const { width, height } = this.element.getBoundingClientRect();
-    const left = Math.min(innerWidth - width - MARGIN_PX, Math.max(MARGIN_PX, x - width / 2));
+    const left = Math.max(MARGIN_PX, Math.min(rightEdge() - width - MARGIN_PX, x - width / 2));
     const top = Math.min(innerHeight / 2, Math.max(TOP_PX, y - height - MARGIN_PX));
     this.element.style.setProperty("left", `${left}px`);
     this.element.style.setProperty("top", `${top}px`);

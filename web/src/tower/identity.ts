@@ -22,7 +22,7 @@ export class Identity {
     private readonly onChange: () => void,
   ) {
     const kept = nostrToken.get();
-    if (kept) void this.take(kept, false);
+    if (kept) void this.take(kept);
   }
 
   /** What the pool may still give this key today. */
@@ -44,6 +44,7 @@ export class Identity {
   private async signIn(): Promise<void> {
     this.button.disabled = true;
     this.button.textContent = "Asking…";
+    const { turn } = this.panel;
     try {
       const extension = await nostrExtension();
       if (extension === null) throw new Error(ABSENT);
@@ -51,10 +52,12 @@ export class Identity {
       const tags = [["u", at("api/identity/verify").href], ["method", "POST"], ["challenge", nonce]];
       const event = await extension.signEvent({ kind: HTTP_AUTH, created_at: Math.floor(Date.now() / 1000), tags, content: "" });
       const login = await ask<Login>("api/identity/verify", { body: { event } });
-      await this.take(login.nostr_token, true);
+      await this.take(login.nostr_token);
+      this.welcome(turn);
     } catch (trouble) {
       this.note(said(trouble));
       alarm(said(trouble));
+      if (this.panel.turn !== turn) return;
       this.panel.take(() => undefined);
       this.panel.show({ title: "Not signed in", body: [h("p", {}, said(trouble))], focus: true });
     } finally {
@@ -63,14 +66,17 @@ export class Identity {
     }
   }
 
-  private async take(token: string, isNew: boolean): Promise<void> {
+  private async take(token: string): Promise<void> {
     identify(token);
     nostrToken.set(token);
     await this.learn();
-    if (!this.me || !isNew) return;
+  }
+
+  private welcome(turn: number): void {
+    if (!this.me) return;
     announce(`Signed in. Your tier is ${this.me.trust_tier}.`);
     this.note(`You are signed in: ${this.me.trust_tier}, ${sats(this.freeTodaySats)} free today.`);
-    this.open();
+    if (this.panel.turn === turn) this.open();
   }
 
   private async learn(): Promise<void> {

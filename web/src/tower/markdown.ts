@@ -14,6 +14,7 @@ const inert = (text: string): string => text.replace(/[&<>"']/g, (letter) => `&#
 const marked = new Marked({
   async: false,
   gfm: true,
+  breaks: true, // a model ends a line where it means to: a verse is not prose
   renderer: {
     // Raw HTML is shown as what it is. The sanitizer would drop it as well, but its parser would first try to load what it names.
     html: (token) => inert(token.text),

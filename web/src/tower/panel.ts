@@ -17,6 +17,7 @@ export class Panel {
   private onClosed: (() => void) | null = null;
   private before: HTMLElement | null = null;
   private readonly listeners: ((open: boolean) => void)[] = [];
+  turn = 0; // how often it has changed hands: what took long to learn is not put over what was opened meanwhile
 
   constructor() {
     const close = h("button", { type: "button", className: "close", "aria-label": "Close", onclick: () => this.close() }, "×");
@@ -42,6 +43,7 @@ export class Panel {
   take(onClosed: () => void): void {
     const last = this.onClosed;
     this.onClosed = null;
+    this.turn++;
     last?.();
     this.onClosed = onClosed;
     if (!this.isOpen) this.before = document.activeElement as HTMLElement | null;
@@ -63,6 +65,7 @@ export class Panel {
   close(): void {
     const last = this.onClosed;
     this.onClosed = null;
+    this.turn++;
     this.element.hidden = true;
     this.body.replaceChildren();
     document.body.classList.remove("paneled");

@@ -65,6 +65,6 @@ def days_table(days: Sequence[Day]) -> Markup:
     return scroll("Money by day", table)
 
 
-def scroll(name: str, table: Markup) -> Markup:
-    """Wider than a phone: it scrolls, by keyboard too."""
-    return el("div", table, class_="scroll", tabindex=0, role="region", aria_label=name)
+def scroll(name: str, table: Markup, *, is_whole: bool = False) -> Markup:
+    """Wider than a phone: it scrolls, by keyboard too. `is_whole`: all that a page has to show is not looked at through a window."""
+    return el("div", table, class_="scroll whole" if is_whole else "scroll", tabindex=0, role="region", aria_label=name)

@@ -115,7 +115,7 @@ def page(shown: NodeStatus, *, still: bool) -> Response:
 def _table(shown: NodeStatus) -> Markup:
     head = el("tr", *(el("th", words, scope="col") for words in HEADS))
     table = el("table", el("caption", "Checks"), el("thead", head), el("tbody", *(_line(row) for row in shown.rows)))
-    return scroll("Checks", table)
+    return scroll("Checks", table, is_whole=True)
 
 
 def _line(row: Row) -> Markup:

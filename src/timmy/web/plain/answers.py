@@ -35,6 +35,10 @@ class Renderer(RendererHTML):
         told = self.renderInlineAsText(tokens[place].children or [], options, env)
         return el("em", f"[picture: {told}]" if told else "[picture]").text
 
+    def softbreak(self, _tokens: Sequence[Token], _place: int, _options: Any, _env: Env) -> str:
+        """A model ends a line where it means to: a verse is not prose."""
+        return "<br>\n"
+
 
 def _lower(tag: str) -> str:
     return f"h{min(6, int(tag[1]) + HEADINGS_LOWER)}"
