@@ -59,7 +59,7 @@ def describe() -> dict[str, Any]:
         bootstrap=cast(Any, object()),
         dev=cast(Any, object()),
     )
-    return create_app(house).openapi()
+    return create_app(house).document
 
 
 def render_document() -> str:

@@ -88,7 +88,7 @@ def test_no_two_errors_share_a_code() -> None:
 
 def test_every_route_is_described_and_every_description_routed() -> None:
     app = create_app(WORLD.house)
-    described = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
+    described = {(method.upper(), path) for path, methods in app.document["paths"].items() for method in methods}
     routed = {
         (method, str(getattr(route, "path", "")).replace(":path}", "}"))
         for route in app.router.routes

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from timmy.bootstrap import Bootstraps, CleanUp, Cloud, KeyRoom, Network, OrderTokens, Provisioner, Terms, machine
 from timmy.bootstrap import flow as bootstrap_flow
@@ -14,8 +14,6 @@ from timmy.bootstrap.clean_up import ERASE, SWEEP
 from timmy.bootstrap.desk import REHEARSAL
 from timmy.bootstrap.digitalocean import Choice, DigitalOcean
 from timmy.bootstrap.http_api import Api
-from timmy.bootstrap.rehearsal import RehearsalCloud, Shelf
-from timmy.bootstrap.rehearsal.digitalocean import REGIONS, SIZES
 from timmy.bootstrap.tailscale import Tailscale
 from timmy.clock import Clock
 from timmy.db import Database, Tx
@@ -31,6 +29,9 @@ from timmy.settings import Settings
 from timmy.settings.checks import is_on_this_machine
 from timmy.tasks import Bell, NewTask
 from timmy.tasks.worker import Handler
+
+if TYPE_CHECKING:  # a web server of its own, read where it is started
+    from timmy.bootstrap.rehearsal import RehearsalCloud
 
 # An answer that takes longer is none. What was asked for by then shows within SETTLES, or was never made.
 ANSWER_WITHIN_SECONDS, SETTLES_WITHIN_SECONDS = 30.0, 120
@@ -98,6 +99,8 @@ async def open_cloud(settings: Settings, *, background: bool) -> AsyncIterator[C
     rehearsal: RehearsalCloud | None = None
     url = settings.do_api_url
     if settings.do_api_token is None and settings.dev_routes and background:
+        from timmy.bootstrap.rehearsal import RehearsalCloud, Shelf
+
         rehearsal = RehearsalCloud(Shelf(settings.data_dir / "rehearsal_cloud.json"))
         url = await rehearsal.start()
     cloud = _digitalocean(settings, url, rehearsal)
@@ -117,6 +120,8 @@ def _digitalocean(settings: Settings, url: str, rehearsal: RehearsalCloud | None
     api = Api("DigitalOcean", url, token, timeout_seconds=timeout_seconds)
     ts_url, ts_key = settings.tailscale_api_url, settings.tailscale_api_key.reveal() if settings.tailscale_api_key is not None else None
     if rehearsal is not None:
+        from timmy.bootstrap.rehearsal.digitalocean import REGIONS, SIZES
+
         api = Api("The rehearsal cloud", f"{url}/digitalocean", rehearsal.token, timeout_seconds=timeout_seconds)
         ts_url, ts_key = f"{url}/tailscale", rehearsal.token
         # Names that only the real one knows must not fail a rehearsal.

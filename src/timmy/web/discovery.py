@@ -80,7 +80,7 @@ class DiscoveryRoutes:
 
     async def openapi(self, request: Request) -> Response:
         app: App = request.app
-        return Json(app.openapi(), headers=PUBLIC)
+        return Json(await app.describe(), headers=PUBLIC)
 
     async def llms(self, _request: Request) -> Response:
         return PlainTextResponse(LLMS.format(url=self.house.settings.public_url), headers=PUBLIC)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Scope
 
 from timmy.errors import TimmyError
-from timmy.web import refusals, schemas
+from timmy.web import refusals
 from timmy.web.payment_refusals import PAYMENT_REFUSALS, type_of
 from timmy.web.v1_errors import body
 
@@ -82,10 +83,18 @@ class Operation:
 class App(Starlette):
     """Routes, and the document that describes exactly these."""
 
-    document: Document
+    operations: tuple[Operation, ...] = ()
+    version: str = ""
+    request_chars_max: int = 0
 
-    def openapi(self) -> Document:
-        return self.document
+    @cached_property
+    def document(self) -> Document:
+        """OpenAPI 3.1. Made when it is first asked for: it takes longer than all the rest of a start."""
+        return openapi(self.operations, version=self.version, request_chars_max=self.request_chars_max)
+
+    async def describe(self) -> Document:
+        """The document, made beside the loop: its first reader must not keep everybody waiting."""
+        return await asyncio.to_thread(lambda: self.document)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Without Starlette's own layer for what was not expected: the envelope is that layer."""
@@ -109,14 +118,12 @@ class PageRoute(NamedRoute):
 
 def install(app: App, operations: Iterable[Operation], *, version: str, request_chars_max: int) -> None:
     """Routes for the operations, and a document that describes exactly these."""
-    operations = tuple(operations)
-    for one in sorted(operations, key=lambda one: not one.v1):  # looked through in this order, and calls are the most frequent
+    app.operations, app.version, app.request_chars_max = tuple(operations), version, request_chars_max
+    for one in sorted(app.operations, key=lambda one: not one.v1):  # looked through in this order, and calls are the most frequent
         app.router.routes.append(NamedRoute(one.path, one.endpoint, methods=[one.method], name=one.name))
-    app.document = openapi(operations, version=version, request_chars_max=request_chars_max)
 
 
 def openapi(operations: Iterable[Operation], *, version: str, request_chars_max: int) -> Document:
-    """OpenAPI 3.1."""
     paths: Document = {}
     for one in operations:
         paths.setdefault(one.path.replace(":path}", "}"), {})[one.method.lower()] = _described(one)
@@ -155,6 +162,11 @@ def openapi(operations: Iterable[Operation], *, version: str, request_chars_max:
 
 
 def _schemas(request_chars_max: int) -> Document:
+    # Here, because only the document needs the shapes, and Pydantic takes a third of a second for them.
+    from pydantic.json_schema import models_json_schema
+
+    from timmy.web import schemas
+
     _, definitions = models_json_schema([(model, "validation") for model in schemas.ALL], ref_template=REF)
     found: Document = dict(sorted(definitions["$defs"].items()))
     for shape in ("NewJob", "EstimateWanted", "SessionRequestWanted", "DemoWanted"):

@@ -25,12 +25,12 @@ class PageRoutes:
         self._reference: Response | None = None
 
     async def openapi(self, _request: Request) -> Response:
-        return Response(to_json(self.app.openapi()), media_type="application/json", headers=CACHED)
+        return Response(to_json(await self.app.describe()), media_type="application/json", headers=CACHED)
 
     async def docs(self, _request: Request) -> Response:
         if self._reference is None:  # made once, when all rooms have been imported and their errors are known
             errors: tuple[type[TimmyError], ...] = (TimmyError, *all_errors())
-            self._reference = page("Timmy: HTTP interface", reference.body(self.app.openapi(), errors), indexed=True)
+            self._reference = page("Timmy: HTTP interface", reference.body(await self.app.describe(), errors), indexed=True)
         return self._reference
 
     async def home(self, request: Request) -> Response:
