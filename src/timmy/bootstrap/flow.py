@@ -19,7 +19,7 @@ from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.idempotency import Key
 from timmy.ledger import Code, InsufficientFunds, Move, MoveAll, chart, commit
-from timmy.lightning import invoices, payouts
+from timmy.lightning import again, invoices, payouts
 from timmy.lightning.invoices import Crediting, Invoice, Payment
 from timmy.lightning.payouts import Payout
 from timmy.lightning.wallets.protocol import NewInvoice
@@ -29,7 +29,6 @@ from timmy.tasks import NewTask
 FEE = "bootstrap_fee"  # the purpose of an order's invoice
 ORDER = "bootstrap.order"  # what an Idempotency-Key is for here
 REFUND_ADDRESS = "lightning_address"  # the destination of a refund that goes where the customer said at the beginning
-REFUND_AGAIN_MS = 60_000
 
 log = structlog.get_logger("timmy.bootstrap")
 
@@ -121,7 +120,7 @@ def payout_ended(tx: Tx, payout: Payout, at_ms: int) -> None:
         return
     row = store.find(tx, payout.subject)
     if row is not None and row["refund_to"]:
-        tasks.add(tx, [NewTask(machine.REFUND_TO, row["id"], at_ms + REFUND_AGAIN_MS)])
+        tasks.add(tx, [NewTask(machine.REFUND_TO, row["id"], at_ms + again.pause_ms(tx, payout.obligation))])
 
 
 ON_PAID: dict[str, Crediting] = {FEE: Crediting(paid_all)}

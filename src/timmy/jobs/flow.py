@@ -25,7 +25,7 @@ from timmy.jobs.machine import EvalPaid, GivenFree, IllegalTransition, Job, Paid
 from timmy.jobs.model import State
 from timmy.ledger import Code, Entry, Move, MoveAll, chart, commit_all
 from timmy.ledger.commit import hold_still
-from timmy.lightning import invoices, payouts
+from timmy.lightning import again, invoices, payouts
 from timmy.lightning.invoices import Crediting, Invoice, Payment
 from timmy.lightning.payouts import Payout
 from timmy.lightning.wallets.protocol import NewInvoice
@@ -37,7 +37,6 @@ from timmy.tasks import NewTask, Task
 EVAL, WORK = "job_eval", "job_work"  # the purposes of a job's two invoices
 SUBMIT = "jobs.submit"
 REFUND_ADDRESS = "lightning_address"  # the destination of a refund that goes where the customer said at the beginning
-REFUND_AGAIN_MS = 60_000
 
 log = structlog.get_logger("timmy.jobs")
 
@@ -273,7 +272,7 @@ def payout_ended(tx: Tx, payout: Payout, at_ms: int) -> None:
         return
     row = store.find_all(tx, [payout.subject])[0]
     if row is not None and row["refund_to"]:
-        tasks.add(tx, [NewTask(machine.REFUND_TO, row["id"], at_ms + REFUND_AGAIN_MS)])
+        tasks.add(tx, [NewTask(machine.REFUND_TO, row["id"], at_ms + again.pause_ms(tx, payout.obligation))])
 
 
 def lapsed(tx: Tx, invoice: Invoice, at_ms: int, *, rules: Rules) -> None:
