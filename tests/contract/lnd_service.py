@@ -183,14 +183,8 @@ class LndService:
             fees = {"initiator": active, "commit_fee": str(fee), "unsettled_balance": "0"}
             return {"active": active, "chan_id": "1", **balances, **fees, "local_constraints": kept, "remote_constraints": kept}
 
-        return web.json_response(
-            {
-                "channels": [
-                    channel(active=True, local=has_sat, remote=70_000, fee=self.closing_fee_sat),
-                    channel(active=False, local=500, remote=900, fee=300),
-                ]
-            }
-        )
+        ours = channel(active=True, local=has_sat, remote=70_000, fee=self.closing_fee_sat)
+        return web.json_response({"channels": [ours, channel(active=False, local=500, remote=900, fee=300)]})
 
     # Invoices ------------------------------------------------------------------------------------------
 
