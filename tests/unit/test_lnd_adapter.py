@@ -186,6 +186,9 @@ async def _all(wallet: LndWallet) -> list[str]:
     [
         ({"local_balance": {"sat": "5", "msat": "5999"}}, Msats(5_999)),
         ({"local_balance": {"sat": "0", "msat": "0"}}, Msats(0)),
+        ({"local_balance": {"msat": "5999"}, "unsettled_remote_balance": {"sat": "1", "msat": "1001"}}, Msats(7_000)),  # may come back
+        ({"local_balance": {"msat": "5999"}, "unsettled_local_balance": {"sat": "1", "msat": "1001"}}, Msats(5_999)),  # not ours yet
+        ({"local_balance": {"msat": "5999"}, "unsettled_remote_balance": {"msat": "x"}}, None),
         ({"local_balance": {"sat": "5"}}, None),
         ({"local_balance": {"msat": 1.5}}, None),
         ({"local_balance": "5"}, None),

@@ -309,14 +309,18 @@ class LndWallet:
     # The whole -----------------------------------------------------------------------------------------
 
     async def balance(self) -> Msats:
-        """Ours in all open channels, with their reserves, with those whose peer is away, and with what LND has set aside of it to close
-        them: what belongs to the wallet. What could leave right now is less; see `diagnose`."""
-        local = (await self._ask("GET", "v1/balance/channels")).member("local_balance")
-        ours = self._msats(local.get("msat") if isinstance(local, dict) else None)
-        whole = added([ours, lnd_facts.set_aside((await self._ask("GET", "v1/channels")).member("channels"))])
+        """Ours in all open channels, with their reserves, with those whose peer is away, with what LND has set aside of it to close them,
+        and with what is on its way out and may come back: what belongs to the wallet. What could leave now is less; see `diagnose`."""
+        told = await self._ask("GET", "v1/balance/channels")
+        # On its way is also what the node passes on for others, and their sats have not come in yet: without it, they would be missing.
+        ours = [self._balance(told.member("local_balance")), self._balance(told.member("unsettled_remote_balance") or {"msat": "0"})]
+        whole = added([*ours, lnd_facts.set_aside((await self._ask("GET", "v1/channels")).member("channels"))])
         if whole is None:
             raise WalletDown(f"{self} named an amount that makes no sense.")
         return whole
+
+    def _balance(self, told: object) -> Msats:
+        return self._msats(told.get("msat") if isinstance(told, dict) else None)
 
     async def diagnose(self) -> NodeFacts:
         """See `Diagnosable`."""
