@@ -52,7 +52,7 @@ def days_table(days: Sequence[Day]) -> Markup:
     lines = (
         el(
             "tr",
-            el("th", day.day, scope="row"),
+            el("th", day.day, scope="row", class_="day"),
             *(
                 el("td", sats(amount), class_="n")
                 for amount in (day.sums.received, day.sums.paid, day.sums.free, day.sums.absorbed, day.sums.refunded)
