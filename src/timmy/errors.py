@@ -15,6 +15,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def plain(text: str) -> str:
+    """A stranger's text without the control characters that make a terminal do things; line ends and tabs stay."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 class TimmyError(Exception):
     """Whatever Timmy says no to, on purpose. `extra` becomes members of the problem document."""
 

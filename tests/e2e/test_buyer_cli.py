@@ -20,8 +20,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from timmy.client import AsyncTimmy, Notebook, store
-from timmy.client.errors import plain
 from timmy.demo.server import Server, start_server
+from timmy.errors import plain
 from timmy.identity import macaroons, nostr
 from timmy.lightning import bolt11
 from timmy.money import Sats

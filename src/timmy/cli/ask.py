@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timmy.cli import buyer
 from timmy.cli.buyer import tell
 from timmy.cli.screen import as_json, fail, sats, say, table
-from timmy.client import Afresh, Answer, AsyncTimmy, Limits, Moved, Notebook, Piece, store
-from timmy.client.answers import Estimate, Job
-from timmy.client.buying import Event
-from timmy.client.errors import ServerRefused
 from timmy.errors import TimmyError
 from timmy.money import Msats, Sats
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.client import Answer, AsyncTimmy, store
+    from timmy.client.answers import Estimate, Job
+    from timmy.client.buying import Event
 
 ENDINGS = {
     "rejected": "It was not accepted: {reason} Only the judging was charged.",
@@ -93,6 +94,8 @@ async def buy(server: str, wallet: str, request: str, most: int | None, per_day:
 
 async def go_on(server: str, wallet: str, most: int | None, per_day: int | None) -> bool:
     """With each, whatever the others meet. False: one cannot be gone on with, and it was said why."""
+    from timmy.client import store
+
     troubles: list[tuple[str, TimmyError]] = []
     async with await buyer.counter(server, wallet, most, per_day) as timmy:
         rows = await timmy.notebook.do(store.open_purchases, timmy.http.url)
@@ -129,6 +132,8 @@ async def take(server: str, job_id: str, destination: str) -> None:
 
 async def follow(events: AsyncIterator[Event], *, quiet: bool) -> Answer:
     """Show it as it happens. `quiet`: the answer comes later, in another form."""
+    from timmy.client import Afresh, Answer, Moved, Piece
+
     state, wrote = "", False
     async for event in events:
         match event:
@@ -191,6 +196,8 @@ async def offer_refund(timmy: AsyncTimmy, job: Job, refund_to: str) -> None:
         tell(f"{job.refund.owed.value} sats are yours. Paste a Lightning address, or an invoice of exactly {job.refund.owed.value} sats.")
         destination = typer.prompt("Where to (Enter: later)", default="", show_default=False, err=True)
         if destination:
+            from timmy.client.errors import ServerRefused
+
             try:
                 tell(refund_words(await send_refund(timmy, job.id, destination)), "green")
                 return
@@ -212,6 +219,8 @@ def refund_words(job: Job) -> str:
 
 
 async def set_limits(per_call: int | None, per_day: int | None) -> None:
+    from timmy.client import Limits, Notebook
+
     notebook = Notebook()
     held = await notebook.limits()
     if per_call is not None or per_day is not None:

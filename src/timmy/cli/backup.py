@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy.app import archive
-from timmy.app.books import all_checks
 from timmy.cli.books import NoBooks, describe
-from timmy.cli.ledger import show
+from timmy.cli.ledger import both, show
 from timmy.cli.screen import as_json, say
 from timmy.clock import SystemClock
-from timmy.db import Tx, open_database
-from timmy.ledger import Check
-from timmy.ledger.audit import AccountLine, accounts
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.app.archive import Kept
+    from timmy.ledger.audit import AccountLine, Check
 
 
 def backup(
@@ -28,6 +27,8 @@ def backup(
 
     Settings (.env) are not in it; keep them, with the wallet's key, in another place.
     """
+    from timmy.app import archive
+
     settings = Settings.load()
     path = settings.sqlite_path
     if path is not None and not path.exists():
@@ -49,6 +50,8 @@ def restore(
     Payouts are paused in it: it does not know what the wallet has paid since. Compare with timmy reconcile, then timmy refunds resume.
     Orders of nodes that had not ended are held: it does not know what the cloud has made since. Compare with timmy nodes.
     """
+    from timmy.app import archive
+
     settings = Settings.load()
     kept = archive.bring_back(settings, file, SystemClock().now_ms())
     lines, checks = asyncio.run(look(settings))
@@ -69,6 +72,8 @@ def restore(
 
 async def look(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
     """Brings the tables to this version first: nobody else has ever used them."""
+    from timmy.db import open_database
+
     db = open_database(settings.database_url)
     try:
         return await db.read_slowly(both)
@@ -76,9 +81,5 @@ async def look(settings: Settings) -> tuple[list[AccountLine], list[Check]]:
         await db.aclose()
 
 
-def both(tx: Tx) -> tuple[list[AccountLine], list[Check]]:
-    return accounts(tx), all_checks(tx)
-
-
-def document(kept: archive.Kept) -> dict[str, object]:
+def document(kept: Kept) -> dict[str, object]:
     return {"engine": kept.engine, "version": kept.version, "takenAt": kept.taken_at, "rows": kept.rows, "secrets": list(kept.secrets)}

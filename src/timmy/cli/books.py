@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from timmy.db import Database, open_database
 from timmy.errors import Refusal
 from timmy.settings import Settings, mask_password
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Database
 
 
 class NoBooks(Refusal):
@@ -28,6 +31,8 @@ def need_books(settings: Settings) -> None:
 async def open_books(settings: Settings) -> AsyncIterator[Database]:
     """NoBooks where no server has ever run. SchemaOlder where the servers are of an older version: to migrate under them would be to
     break them."""
+    from timmy.db import open_database
+
     need_books(settings)
     db = open_database(settings.database_url, migrate=False)
     try:

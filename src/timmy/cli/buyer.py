@@ -9,21 +9,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Iterable
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import segno
 import typer
 from rich.text import Text
 
 from timmy.cli.screen import errors, fail, out
-from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
-from timmy.client.errors import LimitReached, Unfinished, plain
-from timmy.client.http import TimmyHttp
-from timmy.client.purses import open_purse
-from timmy.demo.screen import QUIET_ZONE, half_blocks
-from timmy.lightning import bolt11
+from timmy.errors import plain
 from timmy.lightning.wallets.protocol import InFlight, Network, NeverSent, PaymentOutcome
 from timmy.money import Msats, Sats
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.client import AsyncTimmy
 
 R = TypeVar("R")
 
@@ -72,6 +69,11 @@ class HandPurse:
 
 def show_invoice(payment_request: str, amount: Sats) -> None:
     """As a picture for a phone's camera, where there is a screen to draw on, and as text for all else."""
+    import segno
+
+    from timmy.demo.screen import QUIET_ZONE, half_blocks
+    from timmy.lightning import bolt11
+
     tell(f"Pay {amount.value} sats with your wallet:", "bold")
     if errors.is_terminal and not errors.options.ascii_only:
         code = segno.make_qr(f"LIGHTNING:{payment_request.upper()}", error="l", boost_error=False)
@@ -105,6 +107,9 @@ def answer(text: str) -> None:
 
 async def counter(server: str, wallet: str, most: int | None = None, per_day: int | None = None) -> AsyncTimmy:
     """The client, with the notebook of this person, and logged in where they have."""
+    from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
+    from timmy.client.purses import open_purse
+
     notebook = Notebook()
     url = address(server)
     token = await notebook.do(store.login, url, notebook.now_ms())
@@ -119,6 +124,8 @@ async def counter(server: str, wallet: str, most: int | None = None, per_day: in
 
 
 def address(server: str) -> str:
+    from timmy.client.http import TimmyHttp
+
     url = server.rstrip("/")
     try:
         TimmyHttp(url)
@@ -130,6 +137,8 @@ def address(server: str) -> str:
 
 def run(call: Coroutine[Any, Any, R]) -> R:
     """To its end, or until somebody presses Ctrl-C; what was begun can be gone on with."""
+    from timmy.client.errors import LimitReached, Unfinished
+
     try:
         return asyncio.run(call)
     except KeyboardInterrupt:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy.app import App, build
 from timmy.cli.books import need_books, open_books
 from timmy.cli.screen import fail, sats, say
 from timmy.clock import SystemClock
 from timmy.ids import new_id, system_random
-from timmy.jobs.flow import payout_ended
-from timmy.ledger import chart
-from timmy.lightning import byhand, payouts
-from timmy.lightning.lnurl import is_lightning_address
-from timmy.lightning.payouts import Leave, Payout
 from timmy.money import Msats, Sats
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.app import App
+    from timmy.lightning.payouts import Leave, Payout
 
 PAYOUT_PREFIX = "pay_"
 REASON = typer.Option("--reason", help="Why: kept with it, for whoever looks at the books.", show_default=False)
@@ -35,6 +33,8 @@ def pay(
 
     The server pays it, once, like any other; pauses and PAYOUTS_ENABLED=0 still hold.
     """
+    from timmy.lightning.payouts import Leave
+
     limit = Sats(fee_limit).msats if fee_limit is not None else None
     if id.startswith(PAYOUT_PREFIX) == bool(to):
         fail("Name a payout alone, or whom it is owed to and where it should go.")
@@ -72,6 +72,8 @@ def resolve(
 
 
 async def plan(settings: Settings, subject: str, to: str, leave: Leave) -> Payout:
+    from timmy.app import build
+
     need_books(settings)
     async with build(settings, server=False, background=False) as app:
         return await planned(app, subject, to, leave)
@@ -79,6 +81,10 @@ async def plan(settings: Settings, subject: str, to: str, leave: Leave) -> Payou
 
 async def planned(app: App, subject: str, to: str, leave: Leave) -> Payout:
     """The customer may have been faster: a payout that is on its way there already gets the leave, and one that has ended says so."""
+    from timmy.ledger import chart
+    from timmy.lightning import byhand, payouts
+    from timmy.lightning.lnurl import is_lightning_address
+
     paying, owed = app.paying.with_leave(leave), chart.owed(subject)
     before = await app.db.read(payouts.obligation, owed)
     if is_lightning_address(to):
@@ -94,27 +100,38 @@ async def planned(app: App, subject: str, to: str, leave: Leave) -> Payout:
 
 
 async def let_leave(settings: Settings, payout_id: str, leave: Leave) -> Payout:
+    from timmy.lightning import byhand
+
     async with open_books(settings) as db:
         return await db.write(byhand.let_leave, payout_id, leave.why, leave.fee_limit, SystemClock().now_ms())
 
 
 async def note_paid_outside(settings: Settings, subject: str, reason: str) -> Msats:
+    from timmy.lightning import byhand
+
     async with open_books(settings) as db:
         return await db.write(byhand.paid_outside, subject, new_id("pay", system_random), reason, SystemClock().now_ms())
 
 
 async def note_arrived(settings: Settings, payout_id: str, preimage: str, fee: Msats | None, reason: str) -> Payout:
+    from timmy.jobs.flow import payout_ended
+    from timmy.lightning import byhand
+
     async with open_books(settings) as db:
         return await db.write(byhand.has_arrived, payout_id, preimage, fee, reason, SystemClock().now_ms(), payout_ended)
 
 
 async def give_back(settings: Settings, payout_id: str, reason: str) -> Payout:
+    from timmy.app import build
+
     need_books(settings)
     async with build(settings, server=False, background=False) as app:
         return await called_off(app, payout_id, reason)
 
 
 async def called_off(app: App, payout_id: str, reason: str) -> Payout:
+    from timmy.lightning import byhand, payouts
+
     payout = await app.db.read(payouts.find, payout_id)
     if payout is None:
         raise byhand.NoSuchPayout(f"No payout is called {payout_id}; timmy refunds list shows those that there are.")

@@ -6,12 +6,10 @@ import asyncio
 import logging
 from typing import Annotated
 
-import structlog
 import typer
 
 from timmy.cli.screen import errors, fail, out
-from timmy.demo.http import DemoFailed
-from timmy.demo.stage import REQUEST, Scene, run_demo
+from timmy.demo import REQUEST
 
 
 def demo(
@@ -29,6 +27,12 @@ def demo(
     if lightning and lnbits:
         fail("Choose one: --lightning or --lnbits.")
         raise typer.Exit(2)
+    # Here, for --help must not wait for a whole sale.
+    import structlog
+
+    from timmy.demo.http import DemoFailed
+    from timmy.demo.stage import Scene, run_demo
+
     # The rehearsal cloud runs in this process, and what it has to say is not the story.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     scene = Scene.LIGHTNING if lightning else Scene.LNBITS if lnbits else Scene.STAND_IN

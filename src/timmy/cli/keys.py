@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, say, table
 from timmy.clock import SystemClock, iso
-from timmy.db import Row
-from timmy.identity import store
 from timmy.ids import system_random
-from timmy.sessions.keys import RootKeys
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Row
 
 app = typer.Typer(
     help="The root keys of sessions' macaroons: which there are, a new one, and the end of the old ones.", invoke_without_command=True
@@ -65,17 +65,24 @@ def retire(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fal
 
 
 async def look(settings: Settings) -> list[Row]:
+    from timmy.identity import store
+
     async with open_books(settings) as db:
         return await db.read(store.root_key_history)
 
 
 async def turn(settings: Settings) -> list[Row]:
+    from timmy.identity import store
+    from timmy.sessions.keys import RootKeys
+
     async with open_books(settings) as db:
         await RootKeys(db, SystemClock(), system_random, location=settings.public_url).rotate()
         return await db.read(store.root_key_history)
 
 
 async def end(settings: Settings) -> int:
+    from timmy.sessions.keys import RootKeys
+
     async with open_books(settings) as db:
         return await RootKeys(db, SystemClock(), system_random, location=settings.public_url).retire_old()
 

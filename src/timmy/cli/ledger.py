@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy.app.books import all_checks
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, out, sats, say, table
-from timmy.db import Tx
-from timmy.ledger.audit import AccountLine, Check, accounts
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Tx
+    from timmy.ledger.audit import AccountLine, Check
 
 MEANING = {
     "lightning": "the wallet, seen from the other side",
@@ -81,6 +82,9 @@ async def read_books(settings: Settings) -> tuple[list[AccountLine], list[Check]
 
 def both(tx: Tx) -> tuple[list[AccountLine], list[Check]]:
     """In one snapshot, so that a server at work beside us cannot make the two disagree."""
+    from timmy.app.books import all_checks
+    from timmy.ledger.audit import accounts
+
     return accounts(tx), all_checks(tx)
 
 

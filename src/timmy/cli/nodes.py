@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy.app.nodes import open_cloud
-from timmy.bootstrap import held, stopping
-from timmy.bootstrap.cloud import Machine, Status
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, fail, say, table
 from timmy.clock import SystemClock, iso
-from timmy.db import Row, Tx
 from timmy.errors import TimmyError
-from timmy.lightning import store
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.bootstrap.cloud import Machine
+    from timmy.db import Row, Tx
 
 LNBITS_URL = "http://127.0.0.1:5000"  # where it is on every node, through SSH
 
@@ -82,6 +81,9 @@ def stop(
 
 
 async def look(settings: Settings) -> list[Held]:
+    from timmy.app.nodes import open_cloud
+    from timmy.bootstrap import held
+
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
         found = []
         for row in await db.read(held.held):
@@ -95,6 +97,10 @@ async def look(settings: Settings) -> list[Held]:
 
 async def end_as_ready(settings: Settings, order: str) -> str | None:
     """Why not; None: it is."""
+    from timmy.app.nodes import open_cloud
+    from timmy.bootstrap import held
+    from timmy.bootstrap.cloud import Status
+
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
         id = order_id(order)
         there = [one for one in await cloud.machines(id) if one.status is Status.ACTIVE and one.address]
@@ -108,6 +114,9 @@ async def end_as_ready(settings: Settings, order: str) -> str | None:
 
 
 async def turn_off(settings: Settings, order: str, reason: str) -> None:
+    from timmy.app.nodes import open_cloud
+    from timmy.bootstrap import stopping
+
     async with open_books(settings) as db, open_cloud(settings, background=True) as cloud:
         await stopping.stop(db, cloud, order_id(order), reason, SystemClock().now_ms())
 
@@ -118,6 +127,9 @@ def order_id(order: str) -> str:
 
 
 async def go_on(settings: Settings) -> bool:
+    from timmy.bootstrap import held
+    from timmy.lightning import store
+
     def release(tx: Tx) -> bool:
         return store.reset(tx, held.HELD)
 

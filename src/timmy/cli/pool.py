@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, out, sats, say, table
 from timmy.clock import SystemClock
-from timmy.db import Tx
-from timmy.generosity import day_of, pool, store
-from timmy.generosity.status import Given, PoolStatus, status
 from timmy.ids import new_id
 from timmy.money import MSATS_MAX, MSATS_PER_SAT, Msats, Sats
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Tx
+    from timmy.generosity.status import Given, PoolStatus
 
 app = typer.Typer(help="The generosity pool: how it stands, more for it, and the switch that stops gifts.", no_args_is_help=True)
 
@@ -88,10 +89,15 @@ async def look(settings: Settings) -> Standing:
 
 
 def stand(tx: Tx) -> Standing:
+    from timmy.generosity import day_of, store
+    from timmy.generosity.status import status
+
     return Standing(status(tx, day_of(SystemClock().now_ms())), store.is_frozen(tx))
 
 
 async def give(settings: Settings, amount: Sats) -> Standing:
+    from timmy.generosity import pool
+
     id = new_id("top")  # one per command: whoever runs it twice gives twice
 
     def from_the_operator(tx: Tx) -> Standing:
@@ -104,6 +110,7 @@ async def give(settings: Settings, amount: Sats) -> Standing:
 
 async def switch(settings: Settings, reason: str | None) -> bool:
     """With a reason: frozen. Without: thawed; False when it was not frozen."""
+    from timmy.generosity import store
 
     def turn(tx: Tx) -> bool:
         if reason is None:
@@ -125,6 +132,8 @@ def budgets(settings: Settings) -> dict[str, Msats]:
 
 
 def tier_row(tier: str, budget: Msats, shown: PoolStatus) -> tuple[str, ...]:
+    from timmy.generosity.status import Given
+
     ever, today = (each.get(tier, Given(0, Msats(0))) for each in (shown.given, shown.given_today))
     return (tier, sats(budget.value), str(ever.times), sats(ever.absorbed.value), str(today.times), sats(today.absorbed.value))
 

@@ -10,12 +10,7 @@ import typer
 from timmy.cli import buyer
 from timmy.cli.buyer import tell
 from timmy.cli.screen import fail, why_not
-from timmy.client import Notebook, receipts
-from timmy.client.http import TimmyHttp
-from timmy.client.notebook import home
-from timmy.client.proxy import HOST, Budget, Proxy
 from timmy.clock import SystemClock
-from timmy.identity import kept_secret
 from timmy.ids import system_random
 from timmy.money import Sats
 
@@ -46,6 +41,13 @@ def proxy(
 
 
 async def _serve(server: str, session: str, per_day: int, in_all: int | None, per_request: int | None, port: int) -> None:
+    # Here, for --help must not wait for a web server.
+    from timmy.client import Notebook, receipts
+    from timmy.client.http import TimmyHttp
+    from timmy.client.notebook import home
+    from timmy.client.proxy import HOST, Budget, Proxy
+    from timmy.identity import kept_secret
+
     async with await buyer.counter(server, "") as timmy:
         status = await (await timmy.session(session or None)).status()  # its newest key: root keys may have been rotated
     budget = Budget(

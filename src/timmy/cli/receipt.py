@@ -6,15 +6,16 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from timmy.cli import buyer
 from timmy.cli.screen import as_json, fail, sats, table
-from timmy.client import Notebook, receipts, store
 from timmy.clock import SECOND_MS
-from timmy.identity.nostr import npub
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.client import receipts
 
 LIST_MAX = 50
 
@@ -30,6 +31,7 @@ def list_receipts() -> None:
 @app.command()
 def show(job: Annotated[str, typer.Argument(help="The job, or the purchase, as timmy receipt list names it.")]) -> None:
     """Print a receipt with its preimages, to be kept in a file or shown to others. They prove that it was you who paid."""
+    from timmy.client import Notebook, receipts
 
     async def call() -> dict[str, Any]:
         return await receipts.file_of(Notebook(), job)
@@ -57,6 +59,8 @@ def verify(
 
     Without --server only the signature is checked, and nothing is sent anywhere: the key may be anybody's.
     """
+    from timmy.client import receipts
+
     try:
         raw = sys.stdin.read() if file == "-" else Path(file).read_text()
         words = answer.read_text() if answer is not None else None
@@ -84,6 +88,8 @@ def verify(
 
 
 def _check_either(receipt: receipts.Receipt, words: str, one_less: str) -> None:
+    from timmy.client import receipts
+
     try:
         receipts.check_text(receipt, "answerSha256", words)
     except receipts.ReceiptInvalid:
@@ -91,6 +97,8 @@ def _check_either(receipt: receipts.Receipt, words: str, one_less: str) -> None:
 
 
 def facts(receipt: receipts.Receipt, *, checked: bool) -> list[tuple[str, str]]:
+    from timmy.identity.nostr import npub
+
     told = receipt.told
     paid = [f"{each.get('amountSats')} sats ({each.get('purpose')})" for each in told["payments"]]
     rows = [
@@ -133,6 +141,8 @@ def _sats(amount_msat: object) -> str:
 
 
 async def _list() -> None:
+    from timmy.client import Notebook, store
+
     rows = []
     for row in await Notebook().do(store.purchases, LIST_MAX):
         asked = json.loads(row["body"])

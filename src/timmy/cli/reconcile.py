@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy.app import build
 from timmy.cli.books import need_books
 from timmy.cli.screen import as_json, sats, say, table
 from timmy.clock import SystemClock, iso
-from timmy.lightning.reconcile import Comparison, Reconciler
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.lightning.reconcile import Comparison
 
 TRIES = 5
 
@@ -34,6 +35,9 @@ def reconcile(
 
 
 async def look(settings: Settings, accept: str | None) -> Comparison | None:
+    from timmy.app import build
+    from timmy.lightning.reconcile import Reconciler
+
     need_books(settings)
     async with build(settings, server=False, background=False) as app:
         reconciler = Reconciler(app.db, app.clock, app.wallet)

@@ -6,22 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy import tasks
-from timmy.bootstrap import machine as nodes
 from timmy.cli import byhand
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, out, sats, say, table
 from timmy.clock import SECOND_MS, SystemClock, iso
-from timmy.db import Row, Tx
-from timmy.jobs.machine import REFUND_TO
-from timmy.ledger import chart
-from timmy.lightning import store
-from timmy.lightning.payouts import BREAKER, PAY
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Row, Tx
 
 SHOWN_MAX = 200
 SLOW_MS = 10 * 60 * SECOND_MS  # on its way for longer than this, somebody should look
@@ -121,6 +117,11 @@ def retry() -> None:
 
 
 async def unpark_payouts(settings: Settings) -> int:
+    from timmy import tasks
+    from timmy.bootstrap import machine as nodes
+    from timmy.jobs.machine import REFUND_TO
+    from timmy.lightning.payouts import PAY
+
     now_ms = SystemClock().now_ms()
 
     def those(tx: Tx) -> int:
@@ -131,6 +132,10 @@ async def unpark_payouts(settings: Settings) -> int:
 
 
 async def look(settings: Settings, wanted: Wanted) -> Refunds:
+    from timmy.ledger import chart
+    from timmy.lightning import store
+    from timmy.lightning.payouts import BREAKER
+
     since_ms = SystemClock().now_ms() - SLOW_MS
 
     def all_of_it(tx: Tx) -> Refunds:
@@ -150,6 +155,8 @@ async def look(settings: Settings, wanted: Wanted) -> Refunds:
 
 async def switch(settings: Settings, reason: str | None) -> bool:
     """With a reason: off. Without: on; False when it was on before."""
+    from timmy.lightning import store
+    from timmy.lightning.payouts import BREAKER
 
     def turn(tx: Tx) -> bool:
         if reason is None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
-import uvloop
 
-from timmy import __version__, logs
-from timmy.app import build
-from timmy.app.garbage import look_for_it_rarely
+from timmy import __version__
 from timmy.cli.books import describe
 from timmy.cli.screen import out, say, warn, why_not
 from timmy.errors import Refusal
 from timmy.settings import Settings
-from timmy.web.server import BACKLOG, Server, raise_open_files, server
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.web import Server
 
 STARTED_LOOK_SECONDS = 0.02
 
@@ -31,6 +31,10 @@ def serve() -> None:
 
     With nothing configured it works with stand-ins: a built-in wallet, a built-in agent, an embedded database.
     """
+    import uvloop
+
+    from timmy import logs
+
     settings = Settings.load()
     for warning in settings.warnings:
         warn(warning)
@@ -47,6 +51,8 @@ def serve() -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """Before anything else is opened: a port that is taken is the most usual reason why a server does not start."""
+    from timmy.web.server import BACKLOG
+
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -63,6 +69,10 @@ def at_its_port(settings: Settings, listener: socket.socket) -> Settings:
 
 
 async def keep_open(settings: Settings, listener: socket.socket) -> None:
+    from timmy.app import build
+    from timmy.app.garbage import look_for_it_rarely
+    from timmy.web.server import raise_open_files, server
+
     async with build(settings) as app:
         welcome(settings)
         for caution in app.cautions:

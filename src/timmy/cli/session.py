@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timmy.cli import buyer
 from timmy.cli.buyer import tell
 from timmy.cli.screen import as_json, fail, sats, table
-from timmy.client import Notebook, store
-from timmy.client.answers import SessionStatus
-from timmy.client.errors import AnswerInvalid, NoWallet, ServerDown, ServerRefused, plain
 from timmy.clock import SECOND_MS
+from timmy.errors import plain
 from timmy.money import Msats, Sats
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.client.answers import SessionStatus
 
 PERIOD = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 CAPABILITIES = ("session", "chat")  # what a session's own key may be used for
@@ -116,6 +117,7 @@ def close(
     to: Annotated[str, typer.Option("--to", help="A Lightning address for the rest. Without it: your wallet.", show_default=False)] = "",
 ) -> None:
     """End a session and take the rest back."""
+    from timmy.client.errors import NoWallet
 
     async def call() -> SessionStatus:
         async with await buyer.counter(server, wallet) as timmy:
@@ -188,6 +190,9 @@ def list_sessions(
 
 
 async def _list(url: str | None) -> None:
+    from timmy.client import Notebook, store
+    from timmy.client.errors import AnswerInvalid, ServerDown, ServerRefused
+
     rows = []
     for row in await Notebook().do(store.sessions, url):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,15 +11,14 @@ from timmy.cli import byhand
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, fail, sats, say, table
 from timmy.clock import SystemClock, iso
-from timmy.db import Tx
 from timmy.errors import Refusal
-from timmy.jobs import store as jobs_store
-from timmy.lightning import strays
-from timmy.lightning.payouts import Leave, Payout
-from timmy.lightning.strays import Stray
 from timmy.money import Msats
-from timmy.sessions import store as sessions_store
 from timmy.settings import Settings
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Tx
+    from timmy.lightning.payouts import Payout
+    from timmy.lightning.strays import Stray
 
 
 class NobodyCanClaim(Refusal):
@@ -84,11 +83,17 @@ def book(payment_hash: Annotated[str, HASH], reason: Annotated[str, REASON]) -> 
 
 
 async def look(settings: Settings) -> list[Stray]:
+    from timmy.lightning import strays
+
     async with open_books(settings) as db:
         return await db.read_slowly(strays.listed)
 
 
 async def give_to(settings: Settings, payment_hash: str, subject: str, reason: str) -> Msats | None:
+    from timmy.jobs import store as jobs_store
+    from timmy.lightning import strays
+    from timmy.sessions import store as sessions_store
+
     def give_it(tx: Tx) -> Msats | None:
         session = sessions_store.find_all(tx, [subject]).get(subject)
         if session is None and jobs_store.find_all(tx, [subject])[0] is None:
@@ -105,11 +110,16 @@ async def give_to(settings: Settings, payment_hash: str, subject: str, reason: s
 
 
 async def book_it(settings: Settings, payment_hash: str, reason: str) -> Msats:
+    from timmy.lightning import strays
+
     async with open_books(settings) as db:
         return await db.write(strays.book, payment_hash, reason, SystemClock().now_ms())
 
 
 async def pay_back(settings: Settings, payment_hash: str, to: str, reason: str) -> Payout:
+    from timmy.lightning import strays
+    from timmy.lightning.payouts import Leave
+
     async with open_books(settings) as db:
         subject = await db.write(strays.owe, payment_hash, SystemClock().now_ms())
     return await byhand.plan(settings, subject, to, Leave(reason))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timmy import tasks
 from timmy.cli.books import open_books
 from timmy.cli.screen import as_json, fail, out, say, table
 from timmy.clock import SystemClock
-from timmy.db import Row, Tx
 from timmy.settings import Settings
-from timmy.tasks.book import Parked
+
+if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
+    from timmy.db import Row, Tx
+    from timmy.tasks.book import Parked
 
 app = typer.Typer(help="What waits to be done, and what was laid aside for you.", invoke_without_command=True)
 
@@ -63,6 +64,8 @@ def retry(
 
 
 async def look(settings: Settings) -> tuple[list[Parked], list[Row]]:
+    from timmy import tasks
+
     def both(tx: Tx) -> tuple[list[Parked], list[Row]]:
         return tasks.parked(tx), tasks.waiting(tx)
 
@@ -71,6 +74,8 @@ async def look(settings: Settings) -> tuple[list[Parked], list[Row]]:
 
 
 async def unpark(settings: Settings, id: str) -> list[str]:
+    from timmy import tasks
+
     now_ms = SystemClock().now_ms()
 
     def those(tx: Tx) -> list[str]:

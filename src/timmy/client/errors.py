@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from timmy.errors import Outage, Refusal
-
-
-def plain(text: str) -> str:
-    """A stranger's text without the control characters that make a terminal do things; line ends and tabs stay."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+from timmy.errors import Outage, Refusal, plain
 
 
 class ServerRefused(Refusal):

@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 from timmy.client import store
 from timmy.client.bill import Bill, Unreadable, bill_of, proves
-from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused, plain
+from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Notebook
-from timmy.errors import Refusal
+from timmy.errors import Refusal, plain
 from timmy.identity import nostr
 
 KIND = 30_078  # NIP-78

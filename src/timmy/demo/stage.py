@@ -16,7 +16,7 @@ import aiohttp
 from rich.console import Console
 
 from timmy import regtest
-from timmy.demo import server
+from timmy.demo import REQUEST, server
 from timmy.demo.buyers import Buyer, RealBuyer, StandInBuyer
 from timmy.demo.http import DemoFailed, TimmyHttp
 from timmy.demo.node_story import NodeStory, cloud
@@ -24,7 +24,6 @@ from timmy.demo.screen import Screen, short
 from timmy.demo.story import Story
 from timmy.regtest.processes import free_ports
 
-REQUEST = "Explain in three sentences what happens between scanning a Lightning invoice and the payment arriving."
 PAUSE_SECONDS = 1.2
 
 
