@@ -202,7 +202,7 @@ async def test_a_wallet_that_holds_less_than_the_books_say_is_found_and_the_way_
     async with strange(tmp_path) as (house, wallet, http):
         order = await house.post("/api/jobs", {"request": "What is 6 * 7?"}, status=201)
         await house.pay(order["evalInvoice"])
-        wallet.lacks = Sats(5).msats
+        wallet.lacks = Sats(13).msats
         house.clock.advance(seconds=60)
         answer = (await http.get(JSON_PATH)).json()
         balance = next(check for check in answer["checks"] if check["name"] == "balance")
