@@ -200,8 +200,9 @@ async def test_a_look_changes_nothing(tmp_path: Path) -> None:
 
 async def test_a_wallet_that_holds_less_than_the_books_say_is_found_and_the_way_is_named(tmp_path: Path) -> None:
     async with strange(tmp_path) as (house, wallet, http):
-        order = await house.post("/api/jobs", {"request": "What is 6 * 7?"}, status=201)
-        await house.pay(order["evalInvoice"])
+        for _ in range(2):
+            order = await house.post("/api/jobs", {"request": "What is 6 * 7?"}, status=201)
+            await house.pay(order["evalInvoice"])
         wallet.lacks = Sats(13).msats
         house.clock.advance(seconds=60)
         answer = (await http.get(JSON_PATH)).json()
