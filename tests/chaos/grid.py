@@ -55,6 +55,7 @@ class PostgresShop:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._emptying = ""
         self._admin: psycopg.Connection[tuple[object, ...]] | None = None
 
     async def empty(self) -> str:
@@ -65,11 +66,11 @@ class PostgresShop:
             await open_database(self._url).aclose()
             self._admin = psycopg.connect(self._url, autocommit=True)
             self._admin.execute("SET session_replication_role = replica")  # transfers may not be deleted; here they may
-        tables = self._admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        for (table,) in tables:
-            if table not in KEPT:
-                self._admin.execute(f"DELETE FROM {table}".encode())
-        self._admin.execute("UPDATE counters SET value = 0")
+            tables = self._admin.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            self._emptying = "; ".join(
+                [f"DELETE FROM {table}" for (table,) in tables if table not in KEPT] + ["UPDATE counters SET value = 0"]
+            )
+        self._admin.execute(self._emptying.encode())
         return self._url
 
     def close(self) -> None:
@@ -108,11 +109,11 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> int:
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def chosen(count: int, first: int, stride: int) -> list[int]:
+def chosen(count: int, first: int, stride: int, samples_min: int = SAMPLES_MIN) -> list[int]:
     """Every `stride`-th point from `first` to `count`, and a few of all of them where that is next to nothing."""
     points = list(range(first, count + 1, stride))
-    if len(points) < SAMPLES_MIN:
-        points = sorted({*points, *range(count // SAMPLES_MIN, count + 1, max(1, count // SAMPLES_MIN))})
+    if len(points) < samples_min:
+        points = sorted({*points, *range(max(1, count // samples_min), count + 1, max(1, count // samples_min))})
     return points
 
 

@@ -14,8 +14,8 @@ from tests.chaos.node_lives import live_through
 from timmy.bootstrap import machine
 
 pytestmark = [pytest.mark.fault("C17", "C18", "C19", "D31", "D32", "G05", "A04", "A05", "A08")]
-STRIDE_MAIN, STRIDE = (1, 1) if HEAVY else (29, 211)
-PAIRS_STEP = 12 if HEAVY else 190
+STRIDE_MAIN, STRIDE = (1, 1) if HEAVY else (53, 401)
+PAIRS_STEP = 12 if HEAVY else 380
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def test_two_crashes_change_no_more_than_one(shop: SqliteShop, ending: Nod
 @pytest.mark.parametrize("ending", [ending for ending in NODE_ENDINGS if HEAVY or ending.main], ids=lambda ending: ending.name)
 async def test_the_same_on_postgresql(postgres_shop: PostgresShop, ending: NodeEnding) -> None:
     points = (await live_through(await postgres_shop.empty(), ending)).points[0]
-    for at in chosen(len(points), 1, 1 if HEAVY else 131):
+    for at in chosen(len(points), 1, 1 if HEAVY else 263):
         await live_through(await postgres_shop.empty(), ending, [at])
 
 
