@@ -33,8 +33,8 @@ REQUESTS = (
     "Write a haiku about rain.",
     "please be down 2 times",
 )
-CUSTOMERS = 18 if HEAVY else 12
-KILLS = 20 if HEAVY else 5
+CUSTOMERS = 18 if HEAVY else 6  # one with each request, at least
+KILLS = 20 if HEAVY else 3
 PAUSE_SECONDS = (0.3, 1.2)  # between one death and the next, and between a death and the new start
 
 

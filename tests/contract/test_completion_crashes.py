@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from tests.chaos.grid import SqliteShop
+from tests.chaos.grid import HEAVY, SqliteShop
 from tests.chaos.world import Crash, Points
 from tests.contract.completion_house import Chatting, Talker
 from tests.contract.test_completion_streams import wordy, worth
@@ -132,11 +132,11 @@ async def dies_everywhere(shop: SqliteShop | Cleared, how: str, stride: int) -> 
 async def test_dead_at_any_point_of_a_call_on_sqlite(how: str) -> None:
     shop = SqliteShop()
     try:
-        await dies_everywhere(shop, how, 3)
+        await dies_everywhere(shop, how, 1 if HEAVY else 6)
     finally:
         shop.close()
 
 
 @pytest.mark.fault("C09", "C10")
 async def test_dead_at_any_point_of_a_stream_on_postgres(postgres_url: str) -> None:
-    await dies_everywhere(Cleared(postgres_url), "stream", 18)
+    await dies_everywhere(Cleared(postgres_url), "stream", 1 if HEAVY else 27)

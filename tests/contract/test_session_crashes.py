@@ -217,7 +217,7 @@ class Cleared:
 async def test_dead_at_any_point_of_a_sessions_life_on_sqlite(step: Step) -> None:
     shop = SqliteShop()
     try:
-        ends = await dies_everywhere(shop, step, 1 if HEAVY else 3 if step is asked else 10)
+        ends = await dies_everywhere(shop, step, 1 if HEAVY else 5 if step is asked else 16)
     finally:
         shop.close()
     assert ends == ({RequestState.COMPLETE, RequestState.FAILED} if step is asked else {RequestState.COMPLETE})
