@@ -11,6 +11,10 @@ BROAD = frozenset({"Exception", "BaseException"})
 BROAD_PER_KLOC_MAX_TIMES_TEN = 5  # half a broad except per thousand lines
 
 
+def last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
 def names(node: ast.expr | None) -> set[str]:
     if node is None:
         return {"BaseException"}
@@ -30,7 +34,7 @@ def broad_catches(tree: ast.Module) -> list[ast.Call | ast.ExceptHandler]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and names(node.type) & BROAD and not only_cleans_up(node):
             found.append(node)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+        if isinstance(node, ast.Call) and last_name(node.func) == "suppress":
             found += [node for argument in node.args if names(argument) & BROAD]
     return found
 
