@@ -23,6 +23,7 @@ from timmy.lightning.wallets.builtin import BuiltinWallet
 from timmy.settings import Settings
 from timmy.tasks import NewTask
 from timmy.tasks import book as task_book
+from timmy.tasks.worker import FAILURES_BEFORE_PARKING
 
 ONE, OTHER = "6f1c0f0e-5a0e-4a53-9a62-2b9f5d1c7e10", "0c8f1f0a-32c0-4f4e-8f0e-5b8e3f6f2a77"
 READY = {"state": "ready", "bitcoin": {"blocks": 1}, "lnd": {"version": "1"}, "lnbitsUrl": "http://n:5000", "tailscaleName": "n.ts.net"}
@@ -357,3 +358,21 @@ async def test_orders_that_nobody_paid_for_are_forgotten_in_the_end(tmp_path: Pa
         await house.app.run_due()
         await house.get(path(made), status=404)
         assert (await house.get(path(kept)))["state"] == "ready"
+
+
+async def test_an_order_that_breaks_each_time_fails_and_keeps_nobodys_sats(tmp_path: Path) -> None:
+    (not_a_folder := tmp_path / "keys").write_text("")
+    async with shop(tmp_path / "house", BOOTSTRAP_KEYS_DIR=str(not_a_folder)) as (house, there):
+        made = await ordered(house)
+        await house.pay(made["invoice"])
+        await house.app.db.write(has_failed_before, FAILURES_BEFORE_PARKING - 1)
+        await house.app.run_due()
+        shown = await house.get(path(made))
+        assert (shown["state"], shown["refund"]["owedSats"]) == ("failed", made["invoice"]["amountSats"])
+        assert shown["reason"] == "Something of ours broke on this order, and would break again."
+        assert await house.app.db.read(task_book.parked) == []
+        assert there.made == 0
+
+
+def has_failed_before(tx: Tx, times: int) -> None:
+    tx.run("UPDATE tasks SET failures = :times WHERE kind = 'bootstrap_provision'", times=times)

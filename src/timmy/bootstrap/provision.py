@@ -30,12 +30,14 @@ from timmy.bootstrap.model import KeyKind, State
 from timmy.bootstrap.node_plan import DISK_GB_MIN, Network, NodePlan
 from timmy.clock import SECOND_MS, Clock
 from timmy.db import Database, Row, Tx
-from timmy.errors import Breach
+from timmy.errors import Breach, Outage
 from timmy.events import NewEvent
 from timmy.tasks import AskAgainLater, Bell, Task
 from timmy.tasks.book import holds
+from timmy.tasks.worker import FAILURES_BEFORE_PARKING
 
 DEATHS_MAX = 20  # a life that ends in each of its steps, and some more
+OURS_BROKE = "Something of ours broke on this order, and would break again."
 BUSY_PAUSE_SECONDS, HELD_PAUSE_SECONDS = 5.0, 15.0
 VOLUME_DEVICE = "/dev/disk/by-id/scsi-0DO_Volume_{name}"  # docs.digitalocean.com, "How to Mount Volumes"
 
@@ -96,7 +98,15 @@ class Provisioner:
             await self._wait(task, row, down)
         except (Breach, SealBroken) as broken:
             log.error("bootstrap.broke", order=task.subject, why=str(broken))
-            await self._break(task, "Something of ours broke on this order, and would break again.")
+            await self._break(task, OURS_BROKE)
+        except (AskAgainLater, Outage):
+            raise
+        except Exception:
+            # The last time before the task would be laid aside, and the customer's sats with it, until an operator comes.
+            if task.failures + 1 < FAILURES_BEFORE_PARKING:
+                raise
+            log.exception("bootstrap.broke", order=task.subject)
+            await self._break(task, OURS_BROKE)
 
     async def _make(self, task: Task, row: Row) -> None:
         if row["tried_at_ms"] is None and row["machine"] is None and self._is_patience_over(row):
