@@ -28,7 +28,7 @@ from timmy.ledger.commit import available_all
 from timmy.money import Msats, Sats
 
 PROCESSES, CALLERS = 4, 1_000
-ROUNDS = 100 if os.environ.get("TIMMY_HEAVY") else 2
+ROUNDS = 100 if os.environ.get("TIMMY_HEAVY") else 1
 HEADSTART_SECONDS = 0.3
 PATIENCE_SECONDS = 120.0
 
