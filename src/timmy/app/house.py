@@ -18,6 +18,7 @@ from timmy import __version__, generosity, sessions, tasks
 from timmy.app import choose, visitors
 from timmy.app.caution import cautions
 from timmy.app.development import Development
+from timmy.app.home import settle
 from timmy.app.node_status import beside_a_server
 from timmy.app.nodes import NodeShop, ended_payouts, open_cloud
 from timmy.app.operator import Operator
@@ -105,9 +106,11 @@ async def build(
     """Open everything in order, run the background work, and on the way out close everything in the other order.
 
     `server=False` for tools beside a server: they do not lock it out, nor change its schema. `background=False` leaves the work to the
-    caller. A clock, the randomness and a provider may be brought along. Raises DatabaseDown, SchemaMismatch, SchemaOlder, SecondServer,
-    WalletDown."""
+    caller. A clock, the randomness and a provider may be brought along. Raises NoHome, DatabaseDown, SchemaMismatch, SchemaOlder,
+    SecondServer, WalletDown."""
     clock = clock or SystemClock()
+    if server:
+        settle(settings)
     async with AsyncExitStack() as open_things:
         db = open_database(settings.database_url, server=server, migrate=server)
         open_things.push_async_callback(db.aclose)
