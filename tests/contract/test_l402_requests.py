@@ -15,6 +15,7 @@ from tests.contract.test_openai_sdk import Shop, customer_of, shop
 from tests.contract.test_payment_charge import closes
 
 from timmy.identity.macaroons import decode
+from timmy.lightning import bolt11
 
 __all__ = ["shop"]
 
@@ -68,6 +69,14 @@ async def key_of(shop: Shop, credential: str) -> Any:
     async with shop.site.http.get(f"{shop.site.url}/v1/key", headers={"Authorization": credential}) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.json()
+
+
+async def test_a_server_that_is_tried_out_shows_what_proves_the_payment(shop: Shop) -> None:
+    """As docs/how-to/jobs-paid-ahead.md has it, with curl and nothing else."""
+    macaroon, invoice = (await post(shop, AHEAD)).challenge
+    shown = await shop.site.post(f"/api/dev/stub/pay/{bolt11.decode(invoice).payment_hash}", {}, status=200)
+    done = await post(shop, AHEAD, authorization=f"L402 {macaroon}:{shown['preimage']}")
+    assert (done.status, done.body["state"]) == (200, "complete")
 
 
 # a session's own address --------------------------------------------------------------------------------

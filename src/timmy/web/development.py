@@ -26,7 +26,7 @@ class DevRoutes:
         payment_hash = str(request.path_params["paymentHash"]).lower()
         if HASH.fullmatch(payment_hash) is None or not await self.dev.pay(payment_hash):
             raise refusals.InvoiceNotFound("There is no invoice with this payment hash here. It is the paymentHash of an invoice object.")
-        return private({"paid": True})
+        return private({"paid": True, "preimage": await self.dev.preimage(payment_hash)})
 
     async def invoice(self, request: Request) -> Response:
         document = await read_object(request, bytes_max=self.house.settings.max_body_bytes)
@@ -41,9 +41,10 @@ def operations(house: WebHouse, dev: DevDesk) -> tuple[Operation, ...]:
             path="/api/dev/stub/pay/{paymentHash}",
             name="devPayInvoice",
             summary="Pay an invoice",
-            about="With the built-in wallet the invoice is marked as paid; with a real one it is really paid, from the operator's sats.",
+            about="With the built-in wallet the invoice is marked as paid; with a real one it is really paid, from the operator's sats. "
+            "The built-in wallet shows the `preimage`, so that L402 can be tried.",
             endpoint=routes.pay,
-            sends=(Sends(200, "It is paid, now or since before.", "Paid", example={"paid": True}),),
+            sends=(Sends(200, "It is paid, now or since before.", "Paid", example={"paid": True, "preimage": "cd" * 32}),),
             refuses=(refusals.InvoiceNotFound, WalletDown),
             parameters=(path_parameter("paymentHash", "The paymentHash of an invoice object.", "ab" * 32),),
             tag="development",

@@ -201,6 +201,11 @@ class DevDesk(Protocol):
         """Pay an invoice of ours. True: paid now or before. False: there is no such invoice."""
         ...
 
+    async def preimage(self, payment_hash: str) -> str | None:
+        """What proves that an invoice of the built-in wallet was paid, for L402. None: it was not; or the wallet is a real one, whose
+        payers alone have theirs."""
+        ...
+
     async def customer_invoice(self, amount: Sats) -> str:
         """A BOLT11 invoice of the built-in customer, so that a refund has somewhere to go. Refusal: this wallet has no customer."""
         ...

@@ -135,6 +135,7 @@ class SiteFacts(Shape):
 
 class Paid(Shape):
     paid: bool
+    preimage: str | None = Field(description="The proof of payment that L402 wants, in hex; null with a real wallet.")
 
 
 class DevInvoice(Shape):

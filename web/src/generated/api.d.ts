@@ -738,6 +738,8 @@ export interface OperatorUpstream {
 
 export interface Paid {
   paid: boolean;
+  /** The proof of payment that L402 wants, in hex; null with a real wallet. */
+  preimage: string | null;
 }
 
 export interface PartStatus {

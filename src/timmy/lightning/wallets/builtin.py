@@ -228,6 +228,14 @@ class BuiltinWallet:
             await customer.pay(row["payment_request"], late=True)
         return True
 
+    async def proof_of(self, payment_hash: str) -> str | None:
+        """The preimage of an invoice of ours that was paid, as whoever paid it would have it."""
+        row = await ask(self._node.db.read, store.invoice, payment_hash)
+        if row is None or row["node"] != self._node.name or row["received_msat"] is None:
+            return None
+        preimage: str = row["preimage"]
+        return preimage
+
     def ring(self) -> None:
         """Something may have been paid: look now instead of at the next poll."""
         for bell in self._bells:
