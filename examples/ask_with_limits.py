@@ -44,3 +44,5 @@ if __name__ == "__main__":
         asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) == 4 else os.environ.get("TIMMY_WALLET", "")))
     except TimmyError as trouble:
         raise SystemExit(f"{trouble.title}: {trouble.message}") from None
+    except ValueError as trouble:  # what was typed makes no sense
+        raise SystemExit(str(trouble)) from None

@@ -6,11 +6,18 @@
 # Each invoice is printed for your wallet to pay. With DEV=1 the server's built-in customer pays instead, where the server has one.
 set -eu
 
-T=${1:?the address of a Timmy, such as http://127.0.0.1:8402}
-QUESTION=${2:?a question}
+if [ $# -ne 2 ]; then
+    echo 'usage: examples/buy_an_answer.sh http://127.0.0.1:8402 "What is a satoshi?"' >&2
+    exit 2
+fi
+T=$1
+QUESTION=$2
 
 # The value of a field in the JSON on standard input: the first of that name, a text without commas or a number.
 field() { tr '{,}' '\n\n\n' | sed -n "s/^\"$1\":\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" | head -n 1; }
+
+# A text as it stands in the JSON: with \n for a new line and \" for a quote.
+text() { sed -nE "s/.*\"$1\":\"(([^\"\\\\]|\\\\.)*)\".*/\\1/p"; }
 
 # All that comes after "name": in it, so that fields of an inner object can be read.
 after() { sed "s/.*\"$1\":{//"; }
@@ -54,10 +61,12 @@ if [ "$STATE" = awaiting_work_payment ]; then
     until_not awaiting_work_payment executing
 fi
 
-# The answer as it stands in the JSON: with \n for a new line and \" for a quote.
-printf '\n%s\n\n' "$(printf '%s' "$JOB" | sed -n 's/.*"result":"\(\([^"\\]\|\\.\)*\)".*/\1/p')"
-printf '%s: %s of %s sats used, %s owed back\n' "$STATE" \
+if [ "$STATE" != complete ]; then
+    printf '%s: %s %s sats are owed back.\n' "$STATE" "$(printf '%s' "$JOB" | text reason)" "$(printf '%s' "$JOB" | field owedSats)" >&2
+    exit 1
+fi
+printf '\n%s\n\n' "$(printf '%s' "$JOB" | text result)"
+printf 'complete: %s of %s sats used, %s owed back\n' \
     "$(printf '%s' "$JOB" | field actualAmountSats)" \
     "$(printf '%s' "$JOB" | field workAmountSats)" \
     "$(printf '%s' "$JOB" | field refundAmountSats)"
-[ "$STATE" = complete ]

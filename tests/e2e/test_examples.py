@@ -53,6 +53,13 @@ async def test_the_shell_example_buys_an_answer(timmy: Server) -> None:
     assert "complete: " in output
 
 
+async def test_the_shell_example_says_why_there_is_no_answer(timmy: Server) -> None:
+    code, output = await run(str(EXAMPLES / "buy_an_answer.sh"), timmy.url, "please fail", DEV="1")
+    assert code == 1
+    assert "failed: The work could not be done" in output
+    assert "9 sats are owed back." in output
+
+
 async def test_the_clients_example_shows_the_answer_and_stays_within_its_limits(timmy: Server, tmp_path: Path) -> None:
     command = (sys.executable, str(EXAMPLES / "ask_with_limits.py"), timmy.url, QUESTION)
     code, output = await run(*command, "dev", TIMMY_HOME=str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -19,6 +20,8 @@ from typer.testing import CliRunner
 from timmy import __version__
 from timmy.cli import app, main
 from timmy.cli.screen import sats
+from timmy.client import Notebook
+from timmy.client import store as client_store
 from timmy.clock import SystemClock
 from timmy.db import Tx, open_database
 from timmy.ledger import Code, Move, chart, commit
@@ -54,7 +57,6 @@ def ledger_at(tmp_path: Path) -> Callable[..., None]:
     """Writes into the database that the commands look at."""
 
     def write(*writes: Callable[[Tx], object]) -> None:
-        import asyncio
 
         async def all_of_them() -> None:
             db = open_database(f"sqlite:///{tmp_path}/data/timmy.db")
@@ -299,3 +301,21 @@ def test_a_shell_completes_what_is_typed(typed: list[str], offered: set[str]) ->
     asked = f'COMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _timmy_completion timmy; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", f"{made.stdout}\n{asked}"], env=environ, capture_output=True, text=True, check=True, timeout=60)
     assert set(done.stdout.split()) == offered
+
+
+def test_what_was_refused_is_listed_as_that_and_the_newest_first(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIMMY_HOME", str(tmp_path / "buyer"))
+    notebook = Notebook()
+
+    async def bought() -> None:
+        for n, (kind, body) in enumerate((("job", {"request": "first"}), ("session", {"amountSats": 500}), ("job", {"request": "last"}))):
+            made = {"url": "http://t.example", "kind": kind, "subject": None, "most_msat": None, "now_ms": AT_MS + n}
+            await notebook.do(client_store.insert_purchase, id=f"buy_{n}", body=json.dumps(body), **made)
+        await notebook.drop("buy_0", "too long")
+        await notebook.do(client_store.end_purchase, "buy_1", "{}", AT_MS)
+
+    asyncio.run(bought())
+    code, out, _ = run("receipt", "list")
+    words = [line.split() for line in out.splitlines()[1:]]
+    assert code == 0
+    assert [(line[0], line[3]) for line in words] == [("buy_2", "not"), ("buy_1", "-"), ("buy_0", "refused")]

@@ -34,9 +34,9 @@ Wallet = Annotated[
         "--wallet",
         "-w",
         envvar="TIMMY_WALLET",
-        help="What pays: nostr+walletconnect://…, lnbits+https://:KEY@host, electrum+http://user:password@host:port,"
-        " lnd+https://host:port?macaroon=FILE&cert=FILE, dev."
-        " Without one you pay by hand."
+        # Nothing here is longer than its column is in 80 characters: what is cut cannot be typed.
+        help="What pays: nostr+walletconnect://…, lnbits+https://:KEY@host, electrum+http://…, lnd+https://…, or dev (a server that is"
+        " tried out). Without one you pay by hand; any other word shows how each is written."
         " Better in TIMMY_WALLET than here, where others of this machine can read it.",
         show_default=False,
     ),

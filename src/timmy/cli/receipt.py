@@ -143,16 +143,29 @@ def _sats(amount_msat: object) -> str:
 async def _list() -> None:
     from timmy.client import Notebook, store
 
-    rows = []
+    found = []
     for row in await Notebook().do(store.purchases, LIST_MAX):
         asked = json.loads(row["body"])
         what = asked.get("request") or f"{row['kind']} of {asked.get('amountSats')} sats"
-        made = datetime.fromtimestamp(row["created_at_ms"] // SECOND_MS, UTC).strftime("%Y-%m-%d %H:%M")
-        rows.append((row["subject"] or row["id"], made, "yes" if row["receipt"] else row["state"], " ".join(what.split())[:40]))
+        found.append((row["created_at_ms"], row["subject"] or row["id"], _has_receipt(row), " ".join(what.split())[:40]))
     for kept in await Notebook().do(store.session_receipts, LIST_MAX):
-        made = datetime.fromtimestamp(kept["kept_at_ms"] // SECOND_MS, UTC).strftime("%Y-%m-%d %H:%M")
-        rows.append((kept["subject"], made, "yes", "paid from a session"))
-    if not rows:
+        found.append((kept["kept_at_ms"], kept["subject"], "yes", "paid from a session"))
+    if not found:
         buyer.tell("Nothing was bought yet.")
         return
+    found.sort(reverse=True)
+    rows = [(name, _minute(at_ms), has, what) for at_ms, name, has, what in found[:LIST_MAX]]
     table(("bought", "when (UTC)", "receipt", "what"), rows)
+
+
+def _has_receipt(row: dict[str, Any]) -> str:
+    """Or why there is none: only work has one, and none was done where nothing was bought."""
+    if row["receipt"]:
+        return "yes"
+    if row["state"] == "open":
+        return "not yet"
+    return "refused" if "refused" in json.loads(row["outcome"] or "{}") else "-"
+
+
+def _minute(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // SECOND_MS, UTC).strftime("%Y-%m-%d %H:%M")

@@ -119,6 +119,8 @@ async def open_purse(address: str, server_url: str) -> Purse:
 
     Of the adapters only the one that is wanted is imported: all of them take longer than the purchase.
     """
+    if not address:
+        raise NoWallet(f"None was named. A wallet is {WAYS}.")
     if address == DEVELOPMENT:
         return DevelopmentPurse(server_url)
     kind, plus, rest = address.partition("+")
