@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from timmy.db.line import Probe, no_probe
-from timmy.db.postgres import PostgresDatabase
 from timmy.db.protocol import Database, DatabaseDown, Row, Tx
 from timmy.db.sqlite import SqliteDatabase
 
@@ -25,5 +24,7 @@ def open_database(url: str, *, server: bool = False, migrate: bool = True, probe
     if scheme == "sqlite":
         return SqliteDatabase(Path(rest), server=server, migrate=migrate, probe=probe)
     if scheme in ("postgresql", "postgres"):
+        from timmy.db.postgres import PostgresDatabase  # its driver takes a tenth of a second to read, which SQLite has no use for
+
         return PostgresDatabase(url, migrate=migrate, probe=probe)
     raise ValueError(f"DATABASE_URL must begin with sqlite:/// or postgresql://, not {scheme!r}")

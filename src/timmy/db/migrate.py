@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-
-import psycopg
+from typing import TYPE_CHECKING
 
 from timmy.errors import Breach, Refusal
+
+if TYPE_CHECKING:
+    import psycopg
 
 MIGRATION_LOCK = 0x7133399  # any number that nobody else in this database locks
 
