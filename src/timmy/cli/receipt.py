@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,7 +159,7 @@ async def _list() -> None:
     table(("bought", "when (UTC)", "receipt", "what"), rows)
 
 
-def _has_receipt(row: dict[str, Any]) -> str:
+def _has_receipt(row: Mapping[str, Any]) -> str:
     """Or why there is none: only work has one, and none was done where nothing was bought."""
     if row["receipt"]:
         return "yes"
