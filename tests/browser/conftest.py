@@ -35,8 +35,14 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=chromium.executable(), args=list(chromium.ARGUMENTS))
+def arguments() -> tuple[str, ...]:
+    """How the browser is started; a file that looks at the workshop in three dimensions has its own."""
+    return chromium.FLAT
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, arguments: tuple[str, ...]) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium.executable(), args=list(arguments))
     yield browser
     browser.close()
 

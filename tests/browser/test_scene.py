@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
+from tests.browser import chromium
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 
@@ -32,6 +33,11 @@ LOSE = """() => {
   window.lost = document.querySelector('#world').getContext('webgl2').getExtension('WEBGL_lose_context');
   window.lost.loseContext();
 }"""
+
+
+@pytest.fixture(scope="module")
+def arguments() -> tuple[str, ...]:
+    return chromium.ARGUMENTS
 
 
 def stage(visit: Visit, query: str, **wishes: object) -> Visitor:

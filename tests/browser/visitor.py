@@ -35,6 +35,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 LOOKS, LOOK_EVERY_MS = 20, 300
+NEARNESSES = (1.0, 4.0, 0.75, 1.5)
 
 
 class Visitor:
@@ -82,11 +83,15 @@ class Visitor:
         return np.asarray(Image.open(io.BytesIO(taken)).convert("RGB")).astype(np.int64)
 
     def scan(self) -> str:
-        """The code on the screen, as a wallet's camera reads it: again, where the page was loading itself anew in that moment."""
+        """The code on the screen, as a wallet's camera reads it: from nearer and farther, because of 200 codes the reader fails at one
+        from any one place; and again, where the page was loading itself anew in that moment."""
         for _ in range(LOOKS):
-            found = zxingcpp.read_barcodes(Image.open(io.BytesIO(self.locator(".qr").screenshot())))
-            if len(found) == 1:
-                return str(found[0].text)
+            picture = Image.open(io.BytesIO(self.locator(".qr").screenshot()))
+            for nearness in NEARNESSES:
+                size = (round(picture.width * nearness), round(picture.height * nearness))
+                found = zxingcpp.read_barcodes(picture.resize(size, Image.Resampling.LANCZOS))
+                if len(found) == 1:
+                    return str(found[0].text)
             self.page.wait_for_timeout(LOOK_EVERY_MS)
         raise AssertionError("one QR code can be read")
 
