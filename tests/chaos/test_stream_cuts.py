@@ -31,7 +31,7 @@ from timmy.models.usage import count_tokens
 from timmy.pricing import BtcOracle, Quote
 from timmy.tasks import Bell
 
-CUTS = 500 if HEAVY else 40
+CUTS = 500 if HEAVY else 20
 AT_ONCE = 50
 PROCESSES = 4
 DEPOSITS_SATS = (4_000, 4_000, 4_000, 100)  # the last one will not do for all who would spend from it

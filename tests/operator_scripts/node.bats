@@ -306,10 +306,14 @@ goes_though_it_was_never_whole() {
     said "there is no node"
 }
 
-# What the two service managers do is tried on both; what only the scripts do, on one.
-for promise in is_set_up_in_order_and_keeps_its_secrets changes_nothing_when_it_is_set_up_again stops_and_starts_in_order says_how_it_is \
-    goes_and_leaves_what_sats_are_in is_only_told_of_in_a_dry_run is_not_begun_where_something_is_missing names_paths_as_they_are; do
+# What the two service managers do is tried on both, the half of it that takes longest with TIMMY_HEAVY only; what only the scripts do, on one.
+for promise in is_set_up_in_order_and_keeps_its_secrets stops_and_starts_in_order is_not_begun_where_something_is_missing names_paths_as_they_are; do
     for system in Linux Darwin; do
+        bats_test_function --description "on $system a node ${promise//_/ }" -- "$promise" "$system"
+    done
+done
+for promise in changes_nothing_when_it_is_set_up_again says_how_it_is goes_and_leaves_what_sats_are_in is_only_told_of_in_a_dry_run; do
+    for system in Linux ${TIMMY_HEAVY:+Darwin}; do
         bats_test_function --description "on $system a node ${promise//_/ }" -- "$promise" "$system"
     done
 done
