@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from timmy import __version__
 from timmy.cli import app, main
+from timmy.cli.buyer import as_typed
 from timmy.cli.screen import sats
 from timmy.client import Notebook
 from timmy.client import store as client_store
@@ -253,6 +254,10 @@ def test_an_address_that_is_none_is_one_sentence(run: Run, tmp_path: Path, monke
         code, _, err = run(*words)
         assert (code, len(err.splitlines())) == (2, 1), words
     assert run("testkit", "http://a b")[0] == 2
+
+
+def test_what_is_said_at_a_terminal_can_be_typed() -> None:
+    assert as_typed("It may still arrive. Look again with resume().") == "It may still arrive. Look again with timmy ask --resume."
 
 
 def test_a_key_is_for_a_path(run: Run) -> None:

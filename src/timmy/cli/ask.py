@@ -107,7 +107,7 @@ async def go_on(server: str, wallet: str, most: int | None, per_day: int | None)
             except TimmyError as trouble:
                 troubles.append((row["subject"] or row["id"], trouble))
     for name, met in troubles:
-        fail(f"{name}: {met.message}")
+        fail(f"{name}: {buyer.as_typed(met.message)}")
     return not troubles
 
 

@@ -135,6 +135,11 @@ def address(server: str) -> str:
     return url
 
 
+def as_typed(message: str) -> str:
+    """What the client says to programs, for whoever sits at a terminal."""
+    return message.replace("resume()", "timmy ask --resume")
+
+
 def run(call: Coroutine[Any, Any, R]) -> R:
     """To its end, or until somebody presses Ctrl-C; what was begun can be gone on with."""
     from timmy.client.errors import LimitReached, Unfinished
@@ -150,7 +155,7 @@ def run(call: Coroutine[Any, Any, R]) -> R:
         tell(f"{option} allows more here, within what timmy limits holds for every program.", "dim")
         raise typer.Exit(2) from None
     except Unfinished as trouble:
-        tell(f"{trouble.message}\ntimmy ask --resume goes on with it.", "yellow")
+        tell(f"{as_typed(trouble.message)}\ntimmy ask --resume goes on with it.", "yellow")
         raise typer.Exit(1) from None
     except BrokenPipeError:
         # Whoever reads the answer has had enough of it. Without this the interpreter complains once more at its end.
