@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.grid import HEAVY
 from tests.chaos.racer import CountedAgent
 from tests.tidy.tree import ROOT
 from timmy import events
@@ -31,7 +30,7 @@ from timmy.lightning.wallets.builtin import BuiltinCustomer
 from timmy.money import Sats
 from timmy.settings import Settings
 
-PROCESSES = 4 if HEAVY else 3
+PROCESSES = 4
 HEADSTART_SECONDS = 0.3  # so that all have their order when the moment comes
 PATIENCE_SECONDS = 120.0
 
