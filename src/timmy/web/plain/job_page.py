@@ -145,7 +145,7 @@ def _breakdown(quote: Quote) -> Markup:
             ("Cost, estimated", f"${views.dollars(quote.estimated_cost)}"),
             ("of that, the machine", f"${views.dollars(quote.infra)}"),
             ("Margin", f"{views.hundredths(quote.margin_bp)} %"),
-            ("Bitcoin", f"${views.hundredths(quote.btc.cents_per_btc)} ({quote.btc.source})"),
+            ("Bitcoin", f"${views.hundredths(quote.btc.cents_per_btc):,} ({quote.btc.source})"),
             ("Price", f"{quote.price.value:,} sats"),
         ),
         class_="card",
