@@ -29,7 +29,7 @@ from timmy.lightning.paying import Paying
 from timmy.lightning.receiving import Receiving
 from timmy.lightning.wallets.builtin import BuiltinCustomer, BuiltinWallet
 from timmy.lightning.wallets.protocol import Network
-from timmy.models import Completion, Delta, Finish, Prompt, ProviderDown, ProviderRefused, Usage
+from timmy.models import Completion, Delta, Finish, Prompt, ProviderDown, ProviderRefused, Usage, trouble
 from timmy.models.evaluate import request_judged_by
 from timmy.money import Msats, NanoUsd, Sats
 from timmy.pricing import BtcOracle, RateBook, most_input_tokens
@@ -105,6 +105,8 @@ class Agent:
             raise ProviderDown
         if how == "refuses":
             raise ProviderRefused
+        if how == "locked_out":  # the provider does not accept the operator's key
+            raise trouble.refused(trouble.Refused.BAD_KEY)
         if how == "bug":
             raise ZeroDivisionError
 

@@ -49,9 +49,11 @@ ENDINGS = {
     "judge_unclear": Ending("unclear", "done", FAILED, 0),
     "judge_down": Ending("down", "done", FAILED, 0),
     "judge_refuses": Ending("refuses", "done", FAILED, 0, setback=True),
+    "judge_locked_out": Ending("locked_out", "done", FAILED, 0),
     "judge_breaks": Ending("bug", "done", FAILED, 0),
     "work_down": Ending("yes", "down", FAILED, 0),
     "work_refused": Ending("yes", "refuses", FAILED, 0, setback=True),
+    "work_locked_out": Ending("yes", "locked_out", FAILED, 0),
     "work_empty": Ending("yes", "empty", FAILED, 0, setback=True),
     "work_breaks": Ending("yes", "bug", FAILED, 0),
 }

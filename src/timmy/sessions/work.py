@@ -83,7 +83,8 @@ class Work:
         except ProviderDown as down:
             return self._failed(begun, down.message, blames=False)
         except ProviderRefused as refused:
-            return self._failed(begun, f"The language model would not do this: {refused.message}")
+            why = f"The language model would not do this: {refused.message}"
+            return self._failed(begun, why, blames=not refused.is_the_operators)
         except Exception:  # a bug of ours: the customer must get back what is held, now and not when the reaper comes
             log.exception("sessions.request_broke", request=begun.beginning.request_id)
             return self._failed(begun, BROKE, blames=False)
