@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests import clusters
 from timmy.clock import ManualClock
 from timmy.db import Database, open_database
 
+# How long an example takes says something about the machine that day, and nothing about the code.
+settings.register_profile("timmy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timmy")
 ENGINES = ("sqlite", "postgres")
 # Left to `./run heavy`, so that the suite stays under twenty minutes: nodes whose server is killed at each step, a real LNbits in each, and
 # those that are paid over a real channel.

@@ -186,7 +186,7 @@ def test_a_backup_is_never_overwritten_and_a_restore_overwrites_nothing(house: S
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "house", "other"]
 
 
-@pytest.mark.parametrize("harm", ["cut short", "a byte changed", "packed wrongly", "nothing of ours", "one that climbs"])
+@pytest.mark.parametrize("harm", ["cut short", "a byte changed", "packed wrongly", "nothing of ours", "half a manifest", "one that climbs"])
 def test_a_backup_that_is_not_whole_is_refused_and_leaves_nothing(harm: str, house: Server, tmp_path: Path) -> None:
     file = tmp_path / "b"
     assert timmy(house, "backup", str(file)).returncode == 0
@@ -202,12 +202,13 @@ def test_a_backup_that_is_not_whole_is_refused_and_leaves_nothing(harm: str, hou
     elif harm == "nothing of ours":
         file.write_bytes(os.urandom(1_000))
     else:
+        whole = {"format": 1, "version": "0", "takenAt": "", "engine": "sqlite", "migrations": {}, "rows": {}, "sha256": {"../x": "0"}}
+        is_half = harm == "half a manifest"
+        (tmp_path / "m").write_text(json.dumps({"format": 1, "sha256": {}} if is_half else whole))
         with tarfile.open(file, "w:gz") as archive:
-            (tmp_path / "m").write_text(
-                json.dumps({"format": 1, "engine": "sqlite", "migrations": {}, "rows": {}, "sha256": {"../x": "0"}})
-            )
             archive.add(tmp_path / "m", "manifest.json")
-            archive.add(tmp_path / "m", "../x")
+            if not is_half:
+                archive.add(tmp_path / "m", "../x")
     other = another(tmp_path, "other")
     told = timmy(other, "restore", str(file))
     assert told.returncode == 2

@@ -175,6 +175,7 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
             manifest: dict[str, Any] = json.loads(_content(archive, first).read())
             if manifest.get("format") != FORMAT:
                 raise SnapshotBroken(f"{file} was written by a newer version ({manifest.get('version')}). Install that one.")
+            _kept(manifest), dict(manifest["migrations"])  # what it is read for later: a KeyError here is told as a broken file, there not
             found = set()
             while (entry := archive.next()) is not None:
                 sha256 = manifest["sha256"].get(entry.name)
