@@ -91,7 +91,9 @@ def decode(text: str) -> Macaroon:
         bare = text.strip().rstrip("=").replace("-", "+").replace("_", "/").encode("ascii")
         packed = base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise MacaroonMalformed("The macaroon is not base64. Copy it again, whole.") from None
+        raise MacaroonMalformed(
+            "The macaroon is not base64. The key here is a session's macaroon: copy it again, whole, or open a session."
+        ) from None
     return unpack(packed)
 
 
@@ -99,7 +101,9 @@ def unpack(packed: bytes) -> Macaroon:
     """From V2 binary. Whatever does not fit to the byte is MacaroonMalformed; so are third-party caveats, which we never make."""
     reader = _Reader(packed)
     if reader.byte() != 2:
-        raise MacaroonMalformed("The macaroon is not in the V2 format.")
+        raise MacaroonMalformed(
+            "The macaroon is not in the V2 format. The key here is a session's macaroon: copy it again, whole, or open a session."
+        )
     location = b""
     tag = reader.byte()
     if tag == _LOCATION:
