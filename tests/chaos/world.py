@@ -56,6 +56,10 @@ class Points:
         self._dead = False
         self._lock = threading.Lock()
 
+    @property
+    def is_dead(self) -> bool:
+        return self._dead
+
     def __call__(self, label: str) -> None:
         with self._lock:
             if not self._dead:
