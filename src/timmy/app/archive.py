@@ -149,6 +149,12 @@ def _kept(manifest: Mapping[str, Any]) -> Kept:
     return Kept(manifest["engine"], manifest["version"], manifest["takenAt"], sum(manifest["rows"].values()), secrets)
 
 
+def _check_whole(manifest: Mapping[str, Any]) -> None:
+    """What is read of it later is there. Where this is called, a KeyError is told as a broken file; later it would be a bug of ours."""
+    _kept(manifest)
+    dict(manifest["migrations"])
+
+
 def _write(draft: Path, manifest: Mapping[str, Any], members: Mapping[str, Path], folder: Path) -> None:
     told = folder / MANIFEST
     told.write_text(json.dumps(manifest, indent=1))
@@ -175,7 +181,7 @@ def _unpack(file: Path, folder: Path) -> dict[str, Any]:
             manifest: dict[str, Any] = json.loads(_content(archive, first).read())
             if manifest.get("format") != FORMAT:
                 raise SnapshotBroken(f"{file} was written by a newer version ({manifest.get('version')}). Install that one.")
-            _kept(manifest), dict(manifest["migrations"])  # what it is read for later: a KeyError here is told as a broken file, there not
+            _check_whole(manifest)
             found = set()
             while (entry := archive.next()) is not None:
                 sha256 = manifest["sha256"].get(entry.name)
