@@ -13,7 +13,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from timmy.app.books import all_checks
-from timmy.db import Row, open_database
+from timmy.db import Answer, Row, open_database
 from timmy.db.dialect import for_postgres
 
 N = 3_000
@@ -86,14 +86,15 @@ class Explaining:
 
     def all(self, sql: str, **params: object) -> list[Row]:
         translated = for_postgres(sql)
-        text, bound = translated.sql, translated.bind(params)
-        explained = self._raw.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}".encode(), bound).fetchone()
+        bound = [param.decode() if isinstance(param, bytes) else param for param in translated.bind(params)]
+        cursor = psycopg.RawCursor(self._raw)
+        explained = cursor.execute(b"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + translated.sql, bound).fetchone()
         assert explained is not None
         for node in nodes(explained["QUERY PLAN"][0]["Plan"]):
             looked = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
             if looked > LOOKED_MAX or (node["Node Type"] == "Seq Scan" and node["Actual Loops"] > SCANS_MAX):
                 self.often.append(f"{node['Node Type']}, {looked} rows: {' '.join(sql.split())}")
-        return list(self._raw.execute(text.encode(), bound).fetchall())
+        return list(cursor.execute(translated.sql, bound).fetchall())
 
     def one(self, sql: str, **params: object) -> Row | None:
         rows = self.all(sql, **params)
@@ -101,6 +102,9 @@ class Explaining:
 
     def run(self, sql: str, **params: object) -> int:
         raise AssertionError("an audit writes nothing")
+
+    def ask(self, sql: str, **params: object) -> Answer:
+        raise AssertionError("an audit looks at every answer at once")
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

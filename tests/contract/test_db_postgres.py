@@ -17,6 +17,7 @@ from tests.unit.ledger_rows import ROWS
 from timmy.db import Database, DatabaseDown, Tx, open_database, postgres
 from timmy.db.line import ATTEMPTS_MAX, no_probe
 from timmy.db.postgres import PostgresTx, connect
+from timmy.db.wire import Wire
 from timmy.ledger import chart
 from timmy.ledger.commit import commit
 from timmy.ledger.entries import Move
@@ -50,19 +51,20 @@ def state(tx: Tx) -> dict[str, int]:
 
 
 class OnPostgres:
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        self._raw = raw
-        self.tx: Tx = PostgresTx(raw, no_probe)
+    def __init__(self, raw: psycopg.Connection[Any], wire: Wire) -> None:
+        self._raw, self._wire = raw, wire
+        self.tx: Tx = PostgresTx(wire, no_probe)
 
     def savepoint(self) -> None:
         self._raw.execute("SAVEPOINT asked")
 
     def rollback(self) -> None:
+        self._wire.forget()
         self._raw.execute("ROLLBACK TO asked")
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres_server: str) -> Iterator[psycopg.Connection[Any]]:
+def migrated(postgres_server: str) -> Iterator[tuple[psycopg.Connection[Any], Wire]]:
     with psycopg.connect(postgres_server, autocommit=True) as admin:
         admin.execute("CREATE DATABASE grid")
     url = postgres_server.replace("/postgres?", "/grid?")
@@ -70,15 +72,17 @@ def migrated(postgres_server: str) -> Iterator[psycopg.Connection[Any]]:
     asyncio.run(database.write(lambda tx: tx.one("SELECT 1 AS n")))
     asyncio.run(database.aclose())
     with closing(connect(url)) as raw:
-        yield raw
+        yield raw, Wire(raw)
 
 
 @pytest.mark.parametrize("promise", ROWS)
-def test_the_ledger_keeps_its_promise(migrated: psycopg.Connection[Any], promise: str) -> None:
+def test_the_ledger_keeps_its_promise(migrated: tuple[psycopg.Connection[Any], Wire], promise: str) -> None:
+    raw, wire = migrated
     try:
-        play(OnPostgres(migrated), ROWS[promise])
+        play(OnPostgres(raw, wire), ROWS[promise])
     finally:
-        migrated.rollback()
+        wire.forget()
+        raw.rollback()
 
 
 # --- others at the same rows ---------------------------------------------------------------------------------------
@@ -218,15 +222,14 @@ async def test_a_connection_lost_before_the_commit_is_run_again(notes: Database,
 @pytest.mark.fault("C20")
 async def test_a_connection_lost_at_the_commit_is_never_guessed_about(notes: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit happened and its answer was lost: run again, it would happen twice; so the caller is told to ask."""
-    honest = psycopg.Connection.commit
+    honest = Wire.commit
 
-    def lost(self: psycopg.Connection[Any]) -> None:
+    def lost(self: Wire) -> None:
         honest(self)
-        monkeypatch.setattr(psycopg.Connection, "commit", honest)
-        self.close()
+        monkeypatch.setattr(Wire, "commit", honest)
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(psycopg.Connection, "commit", lost)
+    monkeypatch.setattr(Wire, "commit", lost)
     with pytest.raises(DatabaseDown, match="ask again"):
         await notes.write(add, "a")
     assert await notes.read(state) == {"a": 1, "b": 0}
@@ -245,6 +248,17 @@ async def test_a_lost_reader_reads_again(notes: Database, postgres_url: str) -> 
         return state(tx)
 
     assert await notes.read(cut_off) == {"a": 0, "b": 0}
+
+
+async def test_a_column_that_another_server_has_added_is_no_outage(notes: Database, postgres_url: str) -> None:
+    def whole(tx: Tx) -> list[list[str]]:
+        return [list(row) for row in tx.all("SELECT * FROM notes WHERE id IN :ids", ids=["a"])]
+
+    assert (await notes.read(whole), await notes.write(whole)) == ([["id", "n"]],) * 2
+    neighbour = open_database(postgres_url)
+    await neighbour.write(lambda tx: tx.run("ALTER TABLE notes ADD COLUMN more TEXT"))
+    await neighbour.aclose()
+    assert (await notes.read(whole), await notes.write(whole)) == ([["id", "n", "more"]],) * 2
 
 
 async def test_a_server_that_is_not_there_is_an_outage() -> None:

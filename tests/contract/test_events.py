@@ -62,6 +62,7 @@ async def test_a_smaller_number_never_appears_after_a_larger_one(database_url: s
 
     def hesitant(tx: Tx) -> None:
         say(tx, "first")
+        assert [event.kind for event in after(tx, 0)] == ["first"]  # it has happened, and was not only asked for
         numbered.set()
         assert go_on.wait(20)
 

@@ -210,6 +210,8 @@ async def test_the_statement_that_changes_accounts_refuses_a_wrong_decision(db: 
     """Whoever decided wrongly is told so by it, and not by the table's CHECK behind it."""
     await db.write(commit, AT_MS, Move("gift", "operator", "pool", Msats(5), WHY))
     wrong = {"id": "pool", "balance_change": 0, "reserved_change": 0, **change}
-    assert await db.write(change_accounts, [wrong, {"id": "operator", "balance_change": -6, "reserved_change": 0}]) == 1
+    assert (
+        await db.write(lambda tx: change_accounts(tx, [wrong, {"id": "operator", "balance_change": -6, "reserved_change": 0}]).count) == 1
+    )
     row = await db.read(lambda tx: tx.one("SELECT balance_msat, reserved_msat FROM accounts WHERE id = 'pool'"))
     assert row == {"balance_msat": 5, "reserved_msat": 0}

@@ -12,7 +12,7 @@ from tests.contract.real_house import PATIENCE_SECONDS, SITE
 
 from timmy import generosity
 from timmy.app import build, vitals
-from timmy.db import Database, Row, Tx
+from timmy.db import Answer, Database, Row, Tx
 from timmy.generosity import store as gifts
 from timmy.ledger import Check
 from timmy.lightning import store
@@ -60,6 +60,9 @@ class Explained:
 
     def run(self, sql: str, **params: object) -> int:
         raise AssertionError("these sums only read")
+
+    def ask(self, sql: str, **params: object) -> Answer:
+        raise AssertionError("these sums look at every answer at once")
 
     def one(self, sql: str, **params: object) -> Row | None:
         self.plans.append(" / ".join(str(row) for row in self._tx.all(self._explain + sql, **params)))

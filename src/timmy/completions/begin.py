@@ -170,11 +170,11 @@ class _Purses:
         budgets = [budget for _, permit in calls for budget in permit.grant.budgets]
         ids = {permit.session_id for _, permit in calls}
         self.still = Still()
-        self._left = self.still.hold(
-            tx, {account for _, permit in calls for account in accounts_of(permit.session_id, permit.grant.budgets)}
-        )
-        self._left |= new_limits(tx, budgets)
-        self._sessions = sessions_store.find_all(tx, ids) if ids else {}
+        accounts = {account for _, permit in calls for account in accounts_of(permit.session_id, permit.grant.budgets)}
+        self.still.ask(tx, accounts)  # first: a session is read as whoever had its account before has left it
+        sessions = sessions_store.ask_all(tx, ids)
+        self._left = self.still.hold(tx, accounts) | new_limits(tx, budgets)
+        self._sessions = {row["id"]: row for row in sessions.rows}
         self._balances = {id: Msats(balance) for id, (balance, _) in balances(tx, ids, self.still).items()} if ids else {}
 
     def used(self, session_ids: Collection[str], at_ms: int) -> list[str]:

@@ -23,7 +23,7 @@ from timmy.db import Row, Tx
 from timmy.errors import Breach
 from timmy.events import NewEvent
 from timmy.identity import trust
-from timmy.ledger import commit_all
+from timmy.ledger import chart, commit_all
 from timmy.ledger.commit import Still
 from timmy.models import Usage
 from timmy.models.chat import Delta, message_of
@@ -101,13 +101,14 @@ def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Compl
     at_ms = settled[0].end.at_ms
     units = [tuple(each.holding.settle(each.charged, pool_share(each.charged, terms.sessions))) for each in settled]
     still = Still()
+    if not any(each.holding.limits for each in settled):  # else the purses would be locked after the others, which nobody else does
+        still.ask(tx, {chart.REVENUE, chart.POOL, *(chart.session(each.holding.session_id) for each in settled)})
     for refusal in commit_all(tx, at_ms, units, still=still, fresh=True):  # their rows are locked, and have not ended
         if refusal is not None:
             raise Breach("what a call held was not there when it ended") from refusal
     left = balances(tx, {each.holding.session_id for each in settled}, still)
     rows = [_ended(each, left[each.holding.session_id][0]) for each in settled]
-    if store.end(tx, rows) != len(settled):
-        raise Breach("a call ended while it was locked")
+    store.end(tx, rows).must_touch(len(settled), Breach("a call ended while it was locked"))
     if streamed := [each.end.completion_id for each in settled if each.end.was_streamed]:
         store.drop_pieces(tx, streamed)
     trust.change_all(tx, list(_lessons(settled)), terms.sessions.trust, at_ms)

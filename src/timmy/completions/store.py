@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from timmy.db import Row, Tx
+from timmy.db import Answer, Row, Tx
 
 
 def insert(tx: Tx, rows: Sequence[Row]) -> None:
-    tx.run(
+    tx.ask(
         """INSERT INTO completions (id, session_id, caller, body_sha256, model, state, quote, input_tokens, held, held_msat, limits,
                                     pubkey, left_msat, started_at_ms, heard_at_ms)
            SELECT r.id, r.session_id, r.caller, r.body_sha256, r.model, 'running', r.quote, r.input_tokens, r.held, r.held_msat,
@@ -73,13 +73,13 @@ def pieces(tx: Tx, id: str) -> list[str]:
 
 
 def drop_pieces(tx: Tx, ids: Collection[str]) -> None:
-    tx.run("DELETE FROM completion_pieces WHERE completion_id IN :ids", ids=sorted(ids))
+    tx.ask("DELETE FROM completion_pieces WHERE completion_id IN :ids", ids=sorted(ids))
 
 
-def end(tx: Tx, rows: Sequence[Row]) -> int:
+def end(tx: Tx, rows: Sequence[Row]) -> Answer:
     """The guarded end: only calls that still run. Without the last line, one that was given up while its server was paused would be
     charged a second time when the server comes back."""
-    return tx.run(
+    return tx.ask(
         """UPDATE completions
               SET state = 'ended', ending = r.ending, usage = r.usage, output = r.output, charged_msat = r.charged_msat,
                   cost_nano_usd = r.cost_nano_usd, left_msat = r.left_msat, ended_at_ms = r.at_ms

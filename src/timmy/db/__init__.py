@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from timmy.db.line import Probe, no_probe
-from timmy.db.protocol import Database, DatabaseDown, Row, Tx
+from timmy.db.protocol import Answer, Database, DatabaseDown, Row, Tx
 from timmy.db.sqlite import SqliteDatabase
 
-__all__ = ["Database", "DatabaseDown", "Probe", "Row", "Tx", "open_database"]
+__all__ = ["Answer", "Database", "DatabaseDown", "Probe", "Row", "Tx", "open_database"]
 
 
 def open_database(url: str, *, server: bool = False, migrate: bool = True, probe: Probe = no_probe) -> Database:

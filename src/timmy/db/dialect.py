@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,8 +16,8 @@ _LOCK = re.compile(r"\s+FOR UPDATE(?:\s+OF\s+\w+)?(?:\s+SKIP LOCKED)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
-    """A text in an engine's own SQL, and which parameters must become JSON on the way."""
+class Named:
+    """A text for SQLite, whose parameters keep their names, and which of them must become JSON on the way."""
 
     sql: str
     as_json: tuple[str, ...]
@@ -28,11 +28,20 @@ class Translated:
         return {**params, **{name: orjson.dumps(params[name]).decode() for name in self.as_json}}
 
 
-Translate = Callable[[str], Translated]
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A text for PostgreSQL, where parameters are `$1`, `$2`, …: which one each is, and whether it must become JSON on the way."""
+
+    sql: bytes
+    places: tuple[tuple[str, bool], ...]
+
+    def bind(self, params: Mapping[str, object]) -> list[object]:
+        """In their order; JSON as bytes."""
+        return [orjson.dumps(params[name]) if as_json else params[name] for name, as_json in self.places]
 
 
 @lru_cache(maxsize=2048)
-def for_sqlite(sql: str) -> Translated:
+def for_sqlite(sql: str) -> Named:
     as_json: list[str] = []
 
     def table(match: re.Match[str]) -> str:
@@ -46,21 +55,27 @@ def for_sqlite(sql: str) -> Translated:
         return f"IN (SELECT value FROM json_each(:{match[1]}))"  # noqa: S608 - a name from our own text
 
     text = _LIST.sub(listed, _TABLE.sub(table, sql))
-    return Translated(_LOCK.sub("", text), tuple(as_json))
+    return Named(_LOCK.sub("", text), tuple(as_json))
 
 
 @lru_cache(maxsize=2048)
-def for_postgres(sql: str) -> Translated:
-    as_json: list[str] = []
+def for_postgres(sql: str) -> Numbered:
+    as_json: set[str] = set()
+    order: list[str] = []
 
     def table(match: re.Match[str]) -> str:
         name, columns, alias = match.groups()
-        as_json.append(name)
+        as_json.add(name)
         return f"json_to_recordset(CAST(:{name} AS json)) AS {alias}({columns})"
 
     def listed(match: re.Match[str]) -> str:
-        as_json.append(match[1])  # as JSON, like the tables: psycopg takes twice as long to write an array of texts
+        as_json.add(match[1])  # as JSON, like the tables: one form for both
         return f"= ANY(ARRAY(SELECT json_array_elements_text(CAST(:{match[1]} AS json))))"
 
-    text = _LIST.sub(listed, _TABLE.sub(table, sql.replace("%", "%%")))
-    return Translated(_NAME.sub(r"%(\1)s", text), tuple(as_json))
+    def numbered(match: re.Match[str]) -> str:
+        if match[1] not in order:
+            order.append(match[1])
+        return f"${order.index(match[1]) + 1}"
+
+    text = _NAME.sub(numbered, _LIST.sub(listed, _TABLE.sub(table, sql)))
+    return Numbered(text.encode(), tuple((name, name in as_json) for name in order))

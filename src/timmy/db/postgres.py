@@ -7,16 +7,16 @@ one order (invoice, job, payout, accounts, event counter), and two units in one 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from timmy.db.dialect import for_postgres
-from timmy.db.line import Probe, TryAgain, no_probe
+from timmy.db.line import OpenTx, Probe, no_probe
 from timmy.db.lines import Lines
 from timmy.db.migrate import look_at_postgres, migrate_postgres
-from timmy.db.protocol import DatabaseDown, Row, Tx
+from timmy.db.protocol import DatabaseDown, Row
+from timmy.db.wire import Asked, Raw, Wire, translated
 
 WRITERS = 1  # measured: one writer that groups what waits beats several that share it out, and fight for the same hot rows
 CONNECT_TIMEOUT_SECONDS = 5
@@ -29,32 +29,37 @@ ANEW = ("plan_cache_mode=force_custom_plan",)
 # planned once. Without the rest, a plan that was made while a table was empty would scan all of it for ever.
 ONCE = ("plan_cache_mode=force_generic_plan", "enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off")
 
-Raw = psycopg.Connection[dict[str, Any]]
-
 
 class PostgresTx:
-    def __init__(self, connection: Raw, probe: Probe) -> None:
-        self._cursor = connection.cursor()
+    def __init__(self, wire: Wire, probe: Probe) -> None:
+        self._wire = wire
         self._probe = probe
 
+    def ask(self, sql: str, **params: object) -> Asked:
+        self._probe("before statement")
+        asked = self._wire.ask(for_postgres(sql), params)
+        self._probe("after statement")
+        return asked
+
     def run(self, sql: str, **params: object) -> int:
-        return self._execute(sql, params).rowcount
+        return self._answered(sql, params).count
 
     def one(self, sql: str, **params: object) -> Row | None:
-        return self._execute(sql, params).fetchone()
+        rows = self._answered(sql, params).rows
+        return rows[0] if rows else None
 
     def all(self, sql: str, **params: object) -> list[Row]:
-        return list(self._execute(sql, params).fetchall())
+        return self._answered(sql, params).rows
 
-    def _execute(self, sql: str, params: dict[str, object]) -> psycopg.Cursor[dict[str, Any]]:
-        translated = for_postgres(sql)
+    def settle(self) -> None:
+        self._wire.settle()
+
+    def _answered(self, sql: str, params: dict[str, object]) -> Asked:
         self._probe("before statement")
-        try:
-            self._cursor.execute(translated.sql.encode(), translated.bind(params))
-        except psycopg.Error as trouble:
-            raise _translated(trouble) from trouble
+        asked = self._wire.ask(for_postgres(sql), params)
+        self._wire.settle()
         self._probe("after statement")
-        return self._cursor
+        return asked
 
 
 class PostgresConnection:
@@ -62,15 +67,14 @@ class PostgresConnection:
         self._probe = probe
         self._connect = partial(connect, url, read_only=read_only, statement_timeout_ms=statement_timeout_ms)
         self._raw = self._connect()
+        self._wire = Wire(self._raw)
 
-    def begin(self) -> Tx:
-        try:
-            if self._raw.closed:
-                self._raw = self._connect()
-            # psycopg opens the transaction with the first statement, so a unit costs no round trip for BEGIN
-            return PostgresTx(self._raw, self._probe)
-        except psycopg.Error as trouble:
-            raise _translated(trouble) from trouble
+    def begin(self) -> OpenTx:
+        if self._raw.closed:
+            self._raw = self._connect()
+            self._wire = Wire(self._raw)
+        self._wire.forget()
+        return PostgresTx(self._wire, self._probe)
 
     def savepoint(self, name: str) -> None:
         """One unit is one transaction here, so rolling back to its beginning is rolling back all of it."""
@@ -83,16 +87,17 @@ class PostgresConnection:
     def commit(self) -> None:
         self._probe("before commit")
         try:
-            self._raw.commit()
+            self._wire.commit()
         except psycopg.OperationalError as lost:
             # The connection died while COMMIT was on its way: it may have happened. Running the unit again could do it twice,
             # so the caller is told, and finds out by the idempotency key, the payment hash or the task's lease.
             raise DatabaseDown("the connection to PostgreSQL was lost during a commit; ask again what happened") from lost
         except psycopg.Error as trouble:
-            raise _translated(trouble) from trouble
+            raise translated(trouble) from trouble
         self._probe("after commit")
 
     def rollback(self) -> None:
+        self._wire.forget()
         try:
             self._raw.rollback()
         except psycopg.OperationalError:
@@ -109,6 +114,7 @@ def connect(url: str, *, read_only: bool = False, statement_timeout_ms: int | No
             url,
             row_factory=dict_row,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            prepare_threshold=None,  # what a Wire has prepared would go with psycopg's own, which it forgets at a rollback
             options=" ".join(
                 f"-c {option}"
                 for option in (
@@ -125,21 +131,6 @@ def connect(url: str, *, read_only: bool = False, statement_timeout_ms: int | No
     raw.read_only = read_only
     raw.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if read_only else psycopg.IsolationLevel.READ_COMMITTED
     return raw
-
-
-_LOST_RACE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
-_GONE = (psycopg.OperationalError, psycopg.InterfaceError)
-_FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.TooManyConnections, psycopg.errors.QueryCanceled)
-
-
-def _translated(trouble: psycopg.Error) -> Exception:
-    if isinstance(trouble, psycopg.errors.ReadOnlySqlTransaction):
-        return trouble
-    if isinstance(trouble, _FULL):
-        return DatabaseDown(f"PostgreSQL says: {type(trouble).__name__}. Nothing was changed.")
-    if isinstance(trouble, (*_LOST_RACE, *_GONE)):  # rolled back, or never reached the server: nothing was committed
-        return TryAgain(type(trouble).__name__)
-    return trouble
 
 
 class PostgresDatabase(Lines):

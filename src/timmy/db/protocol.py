@@ -33,8 +33,29 @@ class DatabaseDown(Outage):
     title = "The database is not answering"
 
 
+class Answer(Protocol):
+    """To a statement that was asked. Looking at it may raise what went wrong with it, or with one before it."""
+
+    @property
+    def count(self) -> int:
+        """How many rows it touched."""
+        ...
+
+    @property
+    def rows(self) -> list[Row]: ...
+
+    def must_touch(self, count: int, otherwise: Exception) -> None:
+        """Or `otherwise` is raised: now, or where the next answer is looked at, and at the latest before the commit."""
+        ...
+
+
 class Tx(Protocol):
     """An open transaction. Valid only inside the function that it was given to."""
+
+    def ask(self, sql: str, **params: object) -> Answer:
+        """Execute, in the order in which it was asked, and go on. PostgreSQL gets it together with what is asked until an answer is looked
+        at: one round trip for all of them. Nothing is committed before every one of them has gone well."""
+        ...
 
     def run(self, sql: str, **params: object) -> int:
         """Execute; how many rows it touched."""

@@ -19,9 +19,10 @@ from psycopg import sql
 
 from timmy.db.line import no_probe
 from timmy.db.migrate import MIGRATION_LOCK, rebuild_postgres
-from timmy.db.postgres import NO_TIMEOUT, PostgresTx, Raw, connect
+from timmy.db.postgres import NO_TIMEOUT, PostgresTx, connect
 from timmy.db.protocol import DatabaseDown, Tx
 from timmy.db.sqlite import SqliteTx, open_connection
+from timmy.db.wire import Raw, Wire
 from timmy.errors import Refusal
 
 SQLITE_FILE = "database.sqlite"
@@ -174,7 +175,9 @@ def restore_postgres(folder: Path, url: str, snapshot: Snapshot, first: First) -
                         copy.write(block)
                 if cursor.rowcount != rows:
                     raise SnapshotBroken(f"the table {table} had {rows} rows and has {cursor.rowcount}. Nothing was restored.")
-        first(PostgresTx(connection, no_probe))
+        tx = PostgresTx(Wire(connection), no_probe)
+        first(tx)
+        tx.settle()
 
 
 @contextlib.contextmanager

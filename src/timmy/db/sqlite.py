@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +16,7 @@ from timmy.db.dialect import for_sqlite
 from timmy.db.line import Probe, no_probe
 from timmy.db.lines import Lines
 from timmy.db.migrate import look_at_sqlite, migrate_sqlite
-from timmy.db.protocol import DatabaseDown, Row, Tx
+from timmy.db.protocol import DatabaseDown, Row
 from timmy.errors import Refusal
 
 BUSY_TIMEOUT_SECONDS = 10.0
@@ -35,10 +36,29 @@ class SecondServer(Refusal):
     title = "Another Timmy serves from this database file"
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is no way to go: the answer is there at once."""
+
+    count: int
+    rows: list[Row]
+
+    def must_touch(self, count: int, otherwise: Exception) -> None:
+        if self.count != count:
+            raise otherwise
+
+
 class SqliteTx:
     def __init__(self, connection: sqlite3.Connection, probe: Probe) -> None:
         self._connection = connection
         self._probe = probe
+
+    def ask(self, sql: str, **params: object) -> Done:
+        cursor = self._execute(sql, params)
+        rows = cursor.fetchall()
+        return Done(cursor.rowcount if cursor.description is None else len(rows), rows)
+
+    def settle(self) -> None: ...
 
     def run(self, sql: str, **params: object) -> int:
         return self._execute(sql, params).rowcount
@@ -72,7 +92,7 @@ class SqliteConnection:
         except sqlite3.DatabaseError as trouble:
             raise _translated(trouble) from trouble
 
-    def begin(self) -> Tx:
+    def begin(self) -> SqliteTx:
         self._execute(self._begin)
         return SqliteTx(self._connection, self._probe)
 

@@ -43,12 +43,12 @@ def append(tx: Tx, at_ms: int, events: Sequence[NewEvent]) -> None:
     """Call it last in a transaction: from here to the commit, every other writer of events waits."""
     if not events:
         return
-    first = store.take_numbers(tx, len(events)) - len(events) + 1
-    store.insert(
+    store.append(
         tx,
+        at_ms,
         [
-            {"seq": first + n, "at_ms": at_ms, "subject": event.subject, "kind": event.kind, "body": orjson.dumps(event.body).decode()}
-            for n, event in enumerate(events)
+            {"place": place, "subject": event.subject, "kind": event.kind, "body": orjson.dumps(event.body).decode()}
+            for place, event in enumerate(events, 1)
         ],
     )
 

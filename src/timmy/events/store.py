@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timmy.db import Row, Tx
+from timmy.errors import Breach
 
 
-def take_numbers(tx: Tx, count: int) -> int:
-    """The last of `count` new numbers. The row stays locked until commit: a reader never sees a number before a smaller one that is
-    still to appear (a sequence would show 8 while 7 is uncommitted, and a cursor at 8 would never see 7)."""
-    row = tx.one("UPDATE counters SET value = value + :count WHERE name = 'events' RETURNING value", count=count)
-    assert row is not None, "migration 0002 put the counter there"
-    last: int = row["value"]
-    return last
-
-
-def insert(tx: Tx, rows: Sequence[Row]) -> None:
-    tx.run(
+def append(tx: Tx, at_ms: int, rows: Sequence[Row]) -> None:
+    """With the next numbers, in the order of their `place` from 1. The counter's row stays locked until commit: a reader never sees a
+    number before a smaller one that is still to appear (a sequence would show 8 while 7 is uncommitted, and a cursor at 8 would never
+    see 7)."""
+    tx.ask("UPDATE counters SET value = value + :count WHERE name = 'events'", count=len(rows))
+    tx.ask(
         """INSERT INTO events (seq, at_ms, subject, kind, body)
-           SELECT r.seq, r.at_ms, r.subject, r.kind, r.body
-             FROM :rows(seq BIGINT, at_ms BIGINT, subject TEXT, kind TEXT, body TEXT) AS r""",
+           SELECT c.value - :count + r.place, :at_ms, r.subject, r.kind, r.body
+             FROM :rows(place BIGINT, subject TEXT, kind TEXT, body TEXT) AS r, counters AS c
+            WHERE c.name = 'events'""",
+        count=len(rows),
+        at_ms=at_ms,
         rows=rows,
-    )
+    ).must_touch(len(rows), Breach("events were appended without a counter: migration 0002 puts it there"))
 
 
 def after(tx: Tx, seq: int, limit: int) -> list[Row]:

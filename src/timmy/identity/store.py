@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # as in login.py
-    from timmy.db import Row, Tx
+    from timmy.db import Answer, Row, Tx
 
 
 def insert_challenge(tx: Tx, nonce: str, expires_at_ms: int) -> None:
@@ -82,7 +82,11 @@ def recent_changes(tx: Tx, pubkey: str, limit: int) -> list[Row]:
 
 def root_keys(tx: Tx) -> list[Row]:
     """The newest first, retired ones left out."""
-    return tx.all("SELECT id, secret FROM root_keys WHERE retired_at_ms IS NULL ORDER BY id DESC")
+    return ask_root_keys(tx).rows
+
+
+def ask_root_keys(tx: Tx) -> Answer:
+    return tx.ask("SELECT id, secret FROM root_keys WHERE retired_at_ms IS NULL ORDER BY id DESC")
 
 
 def root_key_history(tx: Tx) -> list[Row]:

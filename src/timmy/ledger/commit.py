@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from timmy.db import Row, Tx
+from timmy.db import Answer, Row, Tx
 from timmy.errors import Breach, Refusal
 from timmy.ledger import store
 from timmy.ledger.chart import is_guarded, is_money
@@ -69,6 +69,12 @@ class Still:
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
+        self._asked: list[tuple[set[str], Answer]] = []
+
+    def ask(self, tx: Tx, accounts: Collection[str]) -> None:
+        """Lock them, and go on: what is asked before anybody looks at them goes to the database with it."""
+        if missing := set(accounts) - self._accounts.keys():
+            self._asked.append((missing, store.lock_accounts(tx, missing)))
 
     def hold(self, tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
         """What the accounts have available, locked until the transaction ends: for amounts that are decided from it."""
@@ -80,8 +86,10 @@ class Still:
         return {name: (account.balance_msat, account.reserved_msat) for name, account in held.items()}
 
     def _lock(self, tx: Tx, accounts: Collection[str]) -> dict[str, _Account]:
-        if missing := set(accounts) - self._accounts.keys():
-            self._accounts |= _lock(tx, missing)
+        self.ask(tx, set(accounts).difference(*(names for names, _ in self._asked)))
+        for names, answer in self._asked:
+            self._accounts |= _locked(tx, names, answer)
+        self._asked.clear()
         return {name: self._accounts[name] for name in accounts}
 
 
@@ -165,12 +173,12 @@ def _open(tx: Tx, entries: Sequence[Entry], still: Still, *, fresh: bool) -> _Bo
     return _Books(accounts, known | stored)
 
 
-def _lock(tx: Tx, ids: set[str]) -> dict[str, _Account]:
-    rows = store.lock_accounts(tx, ids)
+def _locked(tx: Tx, ids: set[str], answer: Answer) -> dict[str, _Account]:
+    rows = {row["id"]: row for row in answer.rows}
     missing = sorted(ids - rows.keys())
     if missing:
         store.open_accounts(tx, [{"id": account, "guarded": int(is_guarded(account))} for account in missing])
-        rows |= store.lock_accounts(tx, missing)
+        rows |= {row["id"]: row for row in store.lock_accounts(tx, missing).rows}
     return {id: _Account(bool(row["guarded"]), row["balance_msat"], row["reserved_msat"]) for id, row in rows.items()}
 
 
@@ -255,15 +263,16 @@ def _apply(books: _Books, row: Row) -> None:
 
 
 def _write(tx: Tx, books: _Books) -> None:
-    if store.insert_transfers(tx, books.fresh) != len(books.fresh):
-        raise TransferConflict("another process used one of these ids for something else, just now")
+    conflict = TransferConflict("another process used one of these ids for something else, just now")
+    store.insert_transfers(tx, books.fresh).must_touch(len(books.fresh), conflict)
     changes: list[Row] = [
         {"id": name, "balance_change": account.balance_change, "reserved_change": account.reserved_change}
         for name, account in sorted(books.accounts.items())
         if account.balance_change or account.reserved_change
     ]
-    if changes and store.change_accounts(tx, changes) != len(changes):
-        raise Breach("an account refused a change that was decided for it: the books in memory were wrong")
+    if changes:
+        refused = Breach("an account refused a change that was decided for it: the books in memory were wrong")
+        store.change_accounts(tx, changes).must_touch(len(changes), refused)
     for account in books.accounts.values():
         account.settle()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from timmy.db import Row, Tx
+from timmy.db import Answer, Row, Tx
 
 
-def lock_accounts(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
+def lock_accounts(tx: Tx, ids: Collection[str]) -> Answer:
     """The accounts, locked until commit, in one order everywhere: two groups that want the same accounts cannot deadlock."""
-    rows = tx.all("SELECT id, guarded, balance_msat, reserved_msat FROM accounts WHERE id IN :ids ORDER BY id FOR UPDATE", ids=sorted(ids))
-    return {row["id"]: row for row in rows}
+    return tx.ask("SELECT id, guarded, balance_msat, reserved_msat FROM accounts WHERE id IN :ids ORDER BY id FOR UPDATE", ids=sorted(ids))
 
 
 def open_accounts(tx: Tx, rows: Sequence[Row]) -> None:
@@ -27,9 +26,9 @@ def transfers(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
     return {row["id"]: row for row in rows}
 
 
-def insert_transfers(tx: Tx, rows: Sequence[Row]) -> int:
-    """How many were new."""
-    return tx.run(
+def insert_transfers(tx: Tx, rows: Sequence[Row]) -> Answer:
+    """Touches those that are new."""
+    return tx.ask(
         """INSERT INTO transfers (id, kind, debit, credit, amount_msat, code, reservation, at_ms)
            SELECT r.id, r.kind, r.debit, r.credit, r.amount_msat, r.code, r.reservation, r.at_ms
              FROM :rows(id TEXT, kind TEXT, debit TEXT, credit TEXT, amount_msat BIGINT, code TEXT, reservation TEXT, at_ms BIGINT) AS r
@@ -39,10 +38,10 @@ def insert_transfers(tx: Tx, rows: Sequence[Row]) -> int:
     )
 
 
-def change_accounts(tx: Tx, rows: Sequence[Row]) -> int:
+def change_accounts(tx: Tx, rows: Sequence[Row]) -> Answer:
     """The one statement that guards the money: without its last line, a wrong decision above would overdraw an account
-    and only the table's CHECK would be left to stop it. Answers how many accounts agreed."""
-    return tx.run(
+    and only the table's CHECK would be left to stop it. Touches the accounts that agreed."""
+    return tx.ask(
         """UPDATE accounts
               SET balance_msat = accounts.balance_msat + r.balance_change, reserved_msat = accounts.reserved_msat + r.reserved_change
              FROM :rows(id TEXT, balance_change BIGINT, reserved_change BIGINT) AS r

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from timmy.clock import Clock
-from timmy.db import Database, Tx
+from timmy.db import Database, Row, Tx
 from timmy.identity import store as identity_store
 from timmy.identity.macaroons import Macaroon, identifier_of, mint
 from timmy.ids import RandomBytes
@@ -61,7 +61,12 @@ class RootKeys:
     @staticmethod
     def that_sign(tx: Tx) -> list[bytes]:
         """The root keys that verify now."""
-        return [bytes.fromhex(row["secret"]) for row in identity_store.root_keys(tx)] or [NOBODYS_KEY]
+        return that_verify(identity_store.root_keys(tx))
+
+
+def that_verify(rows: Sequence[Row]) -> list[bytes]:
+    """The keys in these rows; where there is none, one that verifies nothing."""
+    return [bytes.fromhex(row["secret"]) for row in rows] or [NOBODYS_KEY]
 
 
 def is_whole(macaroon: Macaroon) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from timmy.db import Row, Tx
 from timmy.errors import Refusal
+from timmy.identity import store as identity_store
 from timmy.identity.caveats import HASH_AT, Use, check
 from timmy.identity.macaroons import Macaroon
 from timmy.sessions import store
-from timmy.sessions.keys import RootKeys, signer_of
+from timmy.sessions.keys import signer_of, that_verify
 from timmy.sessions.protocol import Permit
 from timmy.sessions.refusals import MacaroonUnknown, NotOpenYet
 from timmy.sessions.terms import Terms
@@ -28,8 +29,9 @@ class Brought:
 
 def permits(tx: Tx, brought: Sequence[Brought], terms: Terms) -> list[Permit | Refusal]:
     """What each may do, or why not: MacaroonUnknown, CaveatUnknown, MacaroonExpired, NotAllowed, NotOpenYet."""
-    keys = RootKeys.that_sign(tx)
+    asked = identity_store.ask_root_keys(tx)
     rows = _sessions(tx, {each.macaroon.identifier.hex() for each in brought})
+    keys = that_verify(asked.rows)
     tiers = tiers_of(tx, [row["pubkey"] for row in rows.values()], terms, brought[0].use.now_ms)
     outcomes: list[Permit | Refusal] = []
     for each in brought:
@@ -50,7 +52,7 @@ def permits(tx: Tx, brought: Sequence[Brought], terms: Terms) -> list[Permit | R
 
 def _sessions(tx: Tx, identifiers: Set[str]) -> dict[str, Row]:
     """By identifier: the session that it was made for, or the one that its payment has topped up."""
-    rows = store.of_identifiers(tx, identifiers)
+    rows = {row["identifier"]: row for row in store.ask_identifiers(tx, identifiers).rows}
     hashes = {identifier: identifier[HASH_IN_HEX] for identifier in identifiers - rows.keys()}
     if hashes:
         topped_up = store.of_topups(tx, set(hashes.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from timmy.db import Row, Tx
+from timmy.db import Answer, Row, Tx
 
 # sessions --------------------------------------------------------------------------------------------
 
@@ -19,12 +19,16 @@ def insert(tx: Tx, rows: Sequence[Row]) -> None:
 
 
 def find_all(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
-    return {row["id"]: row for row in tx.all("SELECT * FROM sessions WHERE id IN :ids", ids=sorted(ids))}
+    return {row["id"]: row for row in ask_all(tx, ids).rows}
 
 
-def of_identifiers(tx: Tx, identifiers: Collection[str]) -> dict[str, Row]:
-    rows = tx.all("SELECT * FROM sessions WHERE identifier IN :identifiers", identifiers=sorted(identifiers))
-    return {row["identifier"]: row for row in rows}
+def ask_all(tx: Tx, ids: Collection[str]) -> Answer:
+    return tx.ask("SELECT * FROM sessions WHERE id IN :ids", ids=sorted(ids))
+
+
+def ask_identifiers(tx: Tx, identifiers: Collection[str]) -> Answer:
+    """The sessions that they were made for."""
+    return tx.ask("SELECT * FROM sessions WHERE identifier IN :identifiers", identifiers=sorted(identifiers))
 
 
 def of_topups(tx: Tx, payment_hashes: Collection[str]) -> dict[str, Row]:
@@ -50,7 +54,7 @@ def mark_opened(tx: Tx, rows: Sequence[Row]) -> set[str]:
 
 
 def mark_used(tx: Tx, rows: Sequence[Row]) -> None:
-    tx.run(
+    tx.ask(
         """UPDATE sessions SET used_at_ms = r.at_ms FROM :rows(id TEXT, at_ms BIGINT) AS r
             WHERE sessions.id = r.id AND sessions.used_at_ms < r.at_ms""",
         rows=rows,
