@@ -29,11 +29,12 @@ class _Amount:
     value: int
     _max: ClassVar[int] = MSATS_MAX
 
-    def __post_init__(self) -> None:
-        if type(self.value) is not int:  # bool and float are not money
-            raise TypeError(f"{type(self).__name__} takes an int, not {self.value!r}")
-        if not 0 <= self.value <= self._max:
-            raise ValueError(f"{type(self).__name__} out of range: {self.value}")
+    def __init__(self, value: int) -> None:  # in one piece: a call for money makes some thirty of these
+        if type(value) is not int:  # bool and float are not money
+            raise TypeError(f"{type(self).__name__} takes an int, not {value!r}")
+        if not 0 <= value <= self._max:
+            raise ValueError(f"{type(self).__name__} out of range: {value}")
+        object.__setattr__(self, "value", value)
 
     def _same(self, other: Self) -> int:
         if type(other) is not type(self):

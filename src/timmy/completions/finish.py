@@ -48,6 +48,7 @@ class End:
     message: Mapping[str, Any] | None = None
     finish: str | None = None
     was_streamed: bool = False  # so that there may be pieces, which its row tells of from now on
+    quote: Quote | None = None  # that it was begun with, where that is at hand; else its row tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
 def _settled(end: End, row: Row) -> _Settled:
     holding = holding_of(row)
     charged, cost = NOTHING, None
-    quote = Quote.from_json(row["quote"])
+    quote = end.quote or Quote.from_json(row["quote"])
     if end.usage is not None:
         charged = min(holding.in_all, quote.charge(end.usage.input, end.usage.output, end.usage.cached))
         cost = quote.cost(end.usage.input, end.usage.output, end.usage.cached)
@@ -118,7 +119,7 @@ def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, Compl
 
 def _ended(each: _Settled, left_msat: int) -> Row:
     end = each.end
-    kept = None if end.message is None else json.dumps({"message": end.message, "finish": end.finish}, ensure_ascii=False)
+    kept = None if end.message is None else orjson.dumps({"message": end.message, "finish": end.finish}).decode()
     return {
         "id": end.completion_id,
         "ending": end.ending.value,

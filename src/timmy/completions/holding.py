@@ -8,9 +8,10 @@ A step is reserved in one unit, or not at all; at the end all of them are posted
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from timmy.db import Row
 from timmy.identity.caveats import Budget
@@ -65,7 +66,7 @@ class Holding:
 
     @property
     def held(self) -> str:
-        return json.dumps([step.value for step in self.steps])
+        return orjson.dumps([step.value for step in self.steps]).decode()
 
     def _own(self, step: int) -> str:
         return f"completion/{self.completion_id}/step/{step}"
@@ -76,7 +77,7 @@ class Holding:
 
 def holding_of(row: Row) -> Holding:
     """As it was written down."""
-    return Holding(row["id"], row["session_id"], tuple(Msats(step) for step in json.loads(row["held"])), row["limits"])
+    return Holding(row["id"], row["session_id"], tuple(Msats(step) for step in orjson.loads(row["held"])), row["limits"])
 
 
 def accounts_of(session_id: str, budgets: Sequence[Budget]) -> set[str]:

@@ -122,7 +122,7 @@ class Running:
             raise
         short = reply.finish == "length" and begun.limit < beginning.cap
         ending = Ending.BUDGET if short else Ending.COMPLETE
-        return await self._finish(End(id, ending, self._clock.now_ms(), reply.usage, reply.message, reply.finish))
+        return await self._finish(End(id, ending, self._clock.now_ms(), reply.usage, reply.message, reply.finish, quote=beginning.quote))
 
     async def _begin(self, beginning: Beginning) -> Begun | Replayed:
         for tries in range(1, KEY_TRIES_MAX + 1):

@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from timmy.clock import SECOND_MS
 from timmy.errors import Refusal
@@ -23,6 +24,7 @@ from timmy.money import MSATS_MAX, Msats, Sats
 
 SERVICE = "timmy"
 DIGITS_MAX = 18
+SPLIT_MAX = 1_024
 PREIMAGE = re.compile(r"[0-9a-fA-F]{64}")
 HASH_AT = slice(2, 34)  # of an identifier: version, payment hash, token id
 
@@ -77,7 +79,7 @@ def check(macaroon: Macaroon, root_key: bytes, use: Use) -> Grant:
     budgets: list[Budget] = []
     per_request: list[Msats] = []
     is_ours = False
-    chain: list[bytes] = []
+    chain: tuple[bytes, ...] = ()
     for place, caveat in enumerate(macaroon.caveats):
         condition, value = _split(caveat)
         if condition in _CHECKS:
@@ -100,6 +102,7 @@ def check(macaroon: Macaroon, root_key: bytes, use: Use) -> Grant:
     return Grant(tuple(budgets), min(per_request) if per_request else None)
 
 
+@lru_cache(maxsize=SPLIT_MAX)
 def _split(caveat: bytes) -> tuple[str, str]:
     try:
         condition, equals, value = caveat.decode().partition("=")

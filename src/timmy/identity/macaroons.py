@@ -70,12 +70,13 @@ def mint(root_key: bytes, identifier: bytes, location: str, caveats: tuple[str, 
     return Macaroon(location, identifier, packed, signatures(root_key, identifier, packed)[-1])
 
 
-def signatures(root_key: bytes, identifier: bytes, caveats: tuple[bytes, ...]) -> list[bytes]:
+@lru_cache(maxsize=DECODED_MAX)  # a program brings the same key with each call
+def signatures(root_key: bytes, identifier: bytes, caveats: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """The chain: the signature after the identifier, then after each caveat."""
     chain = [_hmac(_hmac(_KEY_GENERATOR, root_key), identifier)]
     for caveat in caveats:
         chain.append(_hmac(chain[-1], caveat))
-    return chain
+    return tuple(chain)
 
 
 def identifier_of(payment_hash: str, token_id: bytes) -> bytes:
