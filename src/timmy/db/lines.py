@@ -24,7 +24,7 @@ class Lines:
     """The verbs of `Database`, over the connections that an engine makes. `share_commit`: units that wait together share a transaction."""
 
     def __init__(self, *, write: Connect, read: Connect, read_slowly: Connect, writers: int, share_commit: bool) -> None:
-        self._writing = Waiting(take_all=share_commit)
+        self._writing = Waiting(take_all=share_commit, gathers=True)
         self._reading = Waiting(take_all=True)
         self._reading_slowly = Waiting(take_all=False)
         self._lines = [Line(f"writer-{number}", self._writing, write) for number in range(writers)]

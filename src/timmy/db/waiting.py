@@ -1,7 +1,9 @@
 """What waits to be written or read, in the order in which it came, and how it is handed to the threads that do it.
 
 Callers wait on the event loop; worker threads take *units*: one function, or all the items that wait for one grouped function.
-Grouping is natural: while one group is being committed, the next one gathers. There is no timer, so a lone caller waits for nobody.
+Grouping is natural: while one group is being committed, the next one gathers. Who was told an outcome together has the next wish at about
+the same time, so where several are about, the thread is let loose once the loop has gone round without bringing anybody new: it would only
+have fought with the loop for Python's lock before. A lone caller waits for nobody.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from timmy.db.protocol import DatabaseDown, Tx
 
 WAITING_MAX = 20_000  # beyond this, callers are told to come back instead of being queued
 GROUP_MAX = 512
+QUIET_ROUNDS = 4  # of the loop, that bring nobody new: an answer of a provider that is near takes about three to become a wish
+GATHER_SECONDS_MAX = 0.01
+LOOP_AWAY_SECONDS = 0.05  # a loop that does not come round for so long is busy with something else
 
 
 @dataclass(slots=True)
@@ -65,8 +70,10 @@ Unit = Single | Group
 class Waiting:
     """The queue between the event loop and the threads."""
 
-    def __init__(self, *, take_all: bool) -> None:
+    def __init__(self, *, take_all: bool, gathers: bool = False) -> None:
         self._take_all = take_all
+        self._gathers = gathers
+        self._gathering = False  # the threads wait for those who are about to come
         self._units: deque[Unit] = deque()
         self._open: dict[Any, Group] = {}  # the group of each function that still takes items
         self._running: set[Any] = set()  # functions whose group is being committed: the next one gathers meanwhile
@@ -80,7 +87,7 @@ class Waiting:
         with self._ready:
             self._admit()
             self._units.append(Single(call, caller))
-            self._ready.notify()
+            self._announce(loop)
         return caller.future
 
     def add_grouped(self, fn: Callable[[Tx, Sequence[Any]], Sequence[Any]], item: Any) -> asyncio.Future[Any]:
@@ -95,8 +102,25 @@ class Waiting:
             group.items.append(item)
             group.callers.append(caller)
             if fn not in self._running:
-                self._ready.notify()
+                self._announce(loop)
         return caller.future
+
+    def _announce(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._gathers or self._size == 1:
+            self._ready.notify()
+        elif not self._gathering:
+            self._gathering = True
+            loop.call_soon(self._gather, loop, self._size, QUIET_ROUNDS, loop.time() + GATHER_SECONDS_MAX)
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, size: int, rounds: int, until: float) -> None:
+        """Once in each round of the loop. `size`: how many there were in the last one."""
+        with self._ready:
+            rounds = QUIET_ROUNDS if self._size > size else rounds - 1
+            if rounds and self._closed is None and loop.time() < until:
+                loop.call_soon(self._gather, loop, self._size, rounds, until)
+            else:
+                self._gathering = False
+                self._ready.notify()
 
     def _admit(self) -> None:
         if self._closed is not None:
@@ -109,7 +133,7 @@ class Waiting:
         """What to do next (blocks until there is something); None when closed. Several units share one transaction."""
         with self._ready:
             while True:
-                units = self._next()
+                units = [] if self._gathering else self._next()
                 if units:
                     for unit in units:
                         if isinstance(unit, Group):
@@ -117,9 +141,10 @@ class Waiting:
                             if self._open.get(unit.fn) is unit:
                                 del self._open[unit.fn]
                     return units
-                if self._closed is not None:
+                if self._closed is not None and not self._units:
                     return None
-                self._ready.wait()
+                if not self._ready.wait(LOOP_AWAY_SECONDS if self._gathering else None):
+                    self._gathering = False
 
     def _next(self) -> list[Unit]:
         if self._take_all:
@@ -143,16 +168,24 @@ class Waiting:
                 self._size -= len(unit.callers)
                 for caller in unit.callers:
                     told.setdefault(caller.loop, []).append(caller)
+            self._gathering = self._gathers and bool(self._units) and self._closed is None
             if self._units:
                 self._ready.notify()
         for loop, callers in told.items():
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left there to be told
-                loop.call_soon_threadsafe(_deliver, callers)
+                loop.call_soon_threadsafe(self._deliver, loop, callers)
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop, callers: Sequence[Caller]) -> None:
+        for caller in callers:
+            caller.deliver()
+        if self._gathering:
+            loop.call_soon(self._gather, loop, self._size, QUIET_ROUNDS, loop.time() + GATHER_SECONDS_MAX)
 
     def close(self, why: BaseException) -> None:
         """Nothing more is admitted. What was admitted before is still done, unless `fail` says otherwise."""
         with self._ready:
             self._closed = why
+            self._gathering = False
             self._ready.notify_all()
 
     def fail(self, why: BaseException) -> None:
@@ -166,8 +199,3 @@ class Waiting:
             for caller in unit.callers:
                 caller.outcome = why
         self.done(left)
-
-
-def _deliver(callers: Sequence[Caller]) -> None:
-    for caller in callers:
-        caller.deliver()
