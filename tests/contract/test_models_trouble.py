@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from aiohttp import ClientSession
 from tests.contract.model_servers.bench import ASK, Bench, bench
 from tests.contract.model_servers.script import API_KEY, MODEL, SHORT, Broken, Fail, Raw, Say, Stall
 
-from timmy.models import Prompt, ProviderDown, ProviderRefused
+from timmy.models import ProviderDown, ProviderRefused
 from timmy.models.anthropic import Anthropic
 from timmy.models.openai import OpenAICompatible
 from timmy.models.protocol import Delta
@@ -349,15 +348,6 @@ def test_a_key_that_cannot_be_one_is_refused_without_being_shown(key: str) -> No
     with pytest.raises(ValueError, match="API key") as refused:
         OpenAICompatible(api_key=key)
     assert key not in str(refused.value)
-
-
-async def test_a_session_that_was_given_stays_open(kind: str) -> None:
-    async with bench(kind) as remote, ClientSession() as session:
-        url = remote.server.url
-        provider = OpenAICompatible(url + "/v1", API_KEY, session=session) if kind == "openai" else Anthropic(API_KEY, url, session=session)
-        await provider.complete(Prompt("", "Hello"), model=MODEL, max_output_tokens=10)
-        await provider.aclose()
-        assert not session.closed
 
 
 async def test_a_compressed_answer_is_not_asked_for(remote: Bench) -> None:

@@ -17,8 +17,6 @@ from contextlib import aclosing
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-import aiohttp
-
 from timmy.clock import Clock
 from timmy.models import trouble
 from timmy.models.anthropic_chat import FINISH as CHAT_FINISH
@@ -53,10 +51,7 @@ class _Scheme(Enum):
 
 
 class Anthropic:
-    """`base_url` ends where `/v1/messages` begins. ValueError for a base URL or a key that cannot be one.
-
-    A `session` that is given stays the giver's to close.
-    """
+    """`base_url` ends where `/v1/messages` begins. ValueError for a base URL or a key that cannot be one."""
 
     name = "anthropic"
     skills = frozenset({Skill.TOOLS, Skill.IMAGES, Skill.JSON_SCHEMA})
@@ -66,13 +61,12 @@ class Anthropic:
         api_key: str,
         base_url: str = ANTHROPIC_URL,
         *,
-        session: aiohttp.ClientSession | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._key = Key(api_key)
-        self._upstream = Upstream(base_url, session=session, timeouts=timeouts, clock=clock)
+        self._upstream = Upstream(base_url, timeouts=timeouts, clock=clock)
         self._scheme = _Scheme.X_API_KEY
         self._retry = retry or Retry()
 

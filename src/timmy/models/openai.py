@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import aiohttp
-
 from timmy.clock import Clock
 from timmy.models import trouble
 from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
@@ -77,7 +75,7 @@ class Form(Protocol):
 class OpenAICompatible:
     """`base_url` ends where `/chat/completions` begins (usually in `/v1`). A local server needs no key.
 
-    ValueError for a base URL or a key that cannot be one. A `session` that is given stays the giver's to close.
+    ValueError for a base URL or a key that cannot be one.
     """
 
     name = "openai"
@@ -88,13 +86,12 @@ class OpenAICompatible:
         base_url: str = OPENAI_URL,
         api_key: str | None = None,
         *,
-        session: aiohttp.ClientSession | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._key = Key(api_key)
-        self._upstream = Upstream(base_url, session=session, timeouts=timeouts, clock=clock)
+        self._upstream = Upstream(base_url, timeouts=timeouts, clock=clock)
         self._retry = retry or Retry()
         self._dialects: dict[str, _Dialect] = {}
         self._thinkers: set[str] = set()  # models that were seen to think unseen: few, since only those that are sold are asked

@@ -10,15 +10,16 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 from pydantic import SecretStr
+from yarl import URL
 
 from timmy import __version__
 from timmy.clock import SECOND_MS, Clock, SystemClock
 from timmy.models import trouble
+from timmy.models.connection import Broken, Response
+from timmy.models.connections import Connections
 from timmy.models.protocol import ProviderDown, ProviderRefused
 from timmy.models.sse import Event, EventParser, EventTooLong
 
@@ -51,12 +52,14 @@ class BadStatus(Exception):
         return trouble.of_status(self.status, error_names(loads(self.text)), wait_seconds=self.wait_seconds)
 
 
-def loads(text: str) -> object:
+def loads(text: str | bytes | bytearray) -> object:
     """JSON of unknown origin; None for what is none. Deep nesting and huge numbers are none, too."""
     answer: object
     try:
         answer = orjson.loads(text)
     except orjson.JSONDecodeError:
+        if not isinstance(text, str):
+            return loads(text.decode("utf-8", "replace"))
         try:
             answer = json.loads(text)  # half a surrogate pair, where a token ends in the middle of one: no JSON, and yet an answer
         except (ValueError, RecursionError):
@@ -99,66 +102,44 @@ class Key:
 
 
 class Upstream:
-    """One provider's address: http or https, without user and password in it. A `session` that is given is not closed here."""
+    """One provider's address: http or https, without user and password in it."""
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        session: aiohttp.ClientSession | None = None,
-        timeouts: Timeouts | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.password:
-            raise ValueError("a model provider's base URL is http(s)://host[:port]/path, without user and password in it")
+    def __init__(self, base_url: str, *, timeouts: Timeouts | None = None, clock: Clock | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        self._given = session
-        self._own: aiohttp.ClientSession | None = None
         self._timeouts = timeouts or Timeouts()
-        self._connecting = aiohttp.ClientTimeout(connect=self._timeouts.connect_seconds, sock_connect=self._timeouts.connect_seconds)
         self._clock = clock or SystemClock()
+        self._connections = Connections(_address(base_url), connect_seconds=self._timeouts.connect_seconds)
+        self._heads: dict[tuple[str, str], str] = {}  # of questions, by method and path: a handful
 
     async def aclose(self) -> None:
-        if self._own is not None:
-            await self._own.close()
-            self._own = None
+        await self._connections.aclose()
 
     async def get(self, path: str, headers: Mapping[str, str]) -> object:
         """BadStatus; ProviderDown."""
-        return await self._asked("GET", path, headers, None, self._timeouts.first_byte_seconds)
+        return await self._asked("GET", path, headers, b"", self._timeouts.first_byte_seconds)
 
     async def post(self, path: str, headers: Mapping[str, str], body: Mapping[str, object]) -> object:
         """An answer in one piece. Only the total time bounds it: a model that thinks says nothing. BadStatus; ProviderDown."""
-        return await self._asked("POST", path, headers, body, self._timeouts.total_seconds)
+        return await self._asked("POST", path, headers, dumps(body), self._timeouts.total_seconds)
 
-    async def _asked(
-        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None, most_seconds: float
-    ) -> object:
+    async def _asked(self, method: str, path: str, headers: Mapping[str, str], body: bytes, most_seconds: float) -> object:
+        until = _now() + most_seconds
+        response = await self._opened(method, path, headers, body, until)
         try:
-            async with asyncio.timeout(most_seconds):
-                response = await self._opened(method, path, headers, body)
-                try:
-                    return await _whole(response)
-                finally:
-                    _let_go(response)
-        except TimeoutError:
-            raise trouble.down(trouble.Down.TIMED_OUT) from None
+            return await _whole(response, until)
+        finally:
+            self._connections.take_back(response)
 
     async def events(
         self, path: str, headers: Mapping[str, str], body: Mapping[str, object], *, is_last: Callable[[Event], bool]
     ) -> AsyncGenerator[Event, None]:
         """A stream until `is_last` or its end. Closing the generator hangs up. BadStatus before the first event; ProviderDown."""
-        deadline = _now() + self._timeouts.total_seconds
-        wait_seconds = min(self._timeouts.first_byte_seconds, self._timeouts.total_seconds)
-        try:
-            async with asyncio.timeout(wait_seconds):
-                response = await self._opened("POST", path, headers, body)
-        except TimeoutError:
-            raise trouble.down(trouble.Down.TIMED_OUT) from None
+        begun_at = _now()
+        deadline = begun_at + self._timeouts.total_seconds
+        silence_seconds = min(self._timeouts.first_byte_seconds, self._timeouts.total_seconds)
+        response = await self._opened("POST", path, headers, dumps(body), begun_at + silence_seconds)
         try:
             parser = EventParser()
-            silence_seconds = wait_seconds
             while chunk := await _chunk(response, deadline, silence_seconds):
                 silence_seconds = self._timeouts.idle_seconds
                 for event in parser.feed(chunk):
@@ -171,112 +152,139 @@ class Upstream:
         except EventTooLong:
             raise trouble.down(trouble.Down.GARBLED) from None
         finally:
-            _let_go(response)
+            self._connections.take_back(response)
 
-    async def _opened(
-        self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, object] | None
-    ) -> aiohttp.ClientResponse:
-        """The response, its headers read: for the caller to let go. BadStatus; ProviderDown."""
-        # identity: a compressed stream arrives in lumps, and a small bomb would unpack to gigabytes.
-        always = {"User-Agent": f"timmy/{__version__}", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+    async def _opened(self, method: str, path: str, headers: Mapping[str, str], body: bytes, until: float) -> Response:
+        """The response, its headers read: for the caller to give back. BadStatus; ProviderDown."""
+        request = self._request(method, path, headers, body)
         try:
-            response = await self._session().request(
-                method,
-                self._base_url + path,
-                data=None if body is None else dumps(body),
-                headers={**always, **headers},
-                allow_redirects=False,
-                timeout=self._connecting,
-            )
-        except TimeoutError:  # aiohttp's own, of connecting
+            response = await self._headed(request, until, is_repeatable=method == "GET")
+        except TimeoutError:
             raise trouble.down(trouble.Down.TIMED_OUT) from None
-        except (aiohttp.ClientError, OSError):
-            # `from None`: aiohttp's own message names the address, which is the operator's business, not the customer's.
+        except (Broken, OSError):
+            # `from None`: the system's own message names the address, which is the operator's business, not the customer's.
             raise trouble.down(trouble.Down.UNREACHABLE) from None
         if response.status < 300:
             return response
         try:
-            raise await self._bad_status(response)
+            raise await self._bad_status(response, until)
         finally:
-            _let_go(response)
+            self._connections.take_back(response)
 
-    async def _bad_status(self, response: aiohttp.ClientResponse) -> BadStatus:
+    async def _headed(self, request: bytes, until: float, *, is_repeatable: bool) -> Response:
+        """TimeoutError; Broken; OSError."""
+        while True:
+            used = self._connections.idle()
+            response = (used or await self._connections.connected(until)).ask(request)
+            try:
+                await response.headed(until)
+            except Broken:
+                self._connections.take_back(response)
+                # A server may close a connection in the very moment when it is used again. What is not a GET may have been heard all the
+                # same (RFC 9110, section 9.2.2), so whether it is asked again is decided where all trouble is weighed, in `Retry`.
+                if not is_repeatable or used is None or response.has_begun:
+                    raise
+            except BaseException:  # too late, or cancelled
+                self._connections.take_back(response)
+                raise
+            else:
+                return response
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        head = self._heads.get((method, path))
+        if head is None:
+            head = self._heads[method, path] = self._head(method, path)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if fields.count("\n") != len(headers):
+            raise ValueError("a header is one line")  # it is not shown: it may hold the key
+        length = f"Content-Length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
+        return (head + fields + length).encode("ascii") + body
+
+    def _head(self, method: str, path: str) -> str:
+        url = URL(self._base_url + path)
+        # identity: a compressed stream arrives in lumps.
+        return (
+            f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\nUser-Agent: timmy/{__version__}\r\n"
+            "Accept: */*\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
+        )
+
+    async def _bad_status(self, response: Response, until: float) -> BadStatus:
+        until = min(until, _now() + ERROR_SECONDS_MAX)
         content = bytearray()
         try:
-            async with asyncio.timeout(ERROR_SECONDS_MAX):
-                while len(content) <= ERROR_BYTES_MAX and (chunk := await response.content.readany()):
-                    content += chunk
-        except (TimeoutError, aiohttp.ClientError, OSError):
+            while len(content) <= ERROR_BYTES_MAX and (chunk := await response.read(until)):
+                content += chunk
+        except (TimeoutError, Broken):
             content.clear()  # the status alone says enough
         return BadStatus(response.status, content[:ERROR_BYTES_MAX].decode("utf-8", "replace"), self._asked_wait(response.headers))
 
-    def _asked_wait(self, headers: Mapping[str, str]) -> float | None:
+    def _asked_wait(self, headers: Mapping[bytes, bytes]) -> float | None:
         """Retry-After in seconds or as a date (RFC 9110, section 10.2.3), or `retry-after-ms`, as OpenAI and Azure send it."""
-        for name, per_second in (("retry-after-ms", 1_000), ("retry-after", 1)):
+        for name, per_second in ((b"retry-after-ms", 1_000), (b"retry-after", 1)):
             try:
-                seconds = float(headers.get(name, "")) / per_second
+                seconds = float(headers.get(name, b"")) / per_second
             except ValueError:
                 continue
             if 0 <= seconds < float("inf"):
                 return seconds
         try:
-            at = parsedate_to_datetime(headers.get("retry-after", ""))
+            at = parsedate_to_datetime(headers.get(b"retry-after", b"").decode("latin-1"))
             return max(0.0, at.timestamp() - self._clock.now_ms() / SECOND_MS)
         except (ValueError, OverflowError):
             return None
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._given is not None:
-            return self._given
-        if self._own is None:
-            # One per adapter, made where a loop runs. No limit on connections: the house limits how much runs at once, not this.
-            self._own = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
-        return self._own
+
+def _address(base_url: str) -> URL:
+    try:
+        url = URL(base_url)
+        if url.scheme in {"http", "https"} and url.host and url.raw_user is None and url.raw_password is None:
+            return url
+    except ValueError:
+        pass  # told below, without what may hold a password
+    raise ValueError("a model provider's base URL is http(s)://host[:port]/path, without user and password in it")
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _chunk(response: aiohttp.ClientResponse, deadline: float, silence_seconds: float) -> bytes:
+async def _chunk(response: Response, deadline: float, silence_seconds: float) -> bytes:
     """The next bytes, empty at the end. At most `silence_seconds` of waiting, and none beyond `deadline`."""
-    left = deadline - _now()
+    now = _now()
+    is_late = deadline - now <= silence_seconds
     try:
-        async with asyncio.timeout(min(silence_seconds, left)):
-            return await response.content.readany()
+        if now >= deadline:
+            raise TimeoutError  # a server that writes without a pause never makes us wait, and has no more time for it than any other
+        return await response.read(deadline if is_late else now + silence_seconds)
     except TimeoutError:
-        raise trouble.down(trouble.Down.TIMED_OUT if left <= silence_seconds else trouble.Down.STALLED) from None
-    except (aiohttp.ClientError, OSError):
+        raise trouble.down(trouble.Down.TIMED_OUT if is_late else trouble.Down.STALLED) from None
+    except Broken:
         raise trouble.down(trouble.Down.CUT_OFF) from None
 
 
-def _let_go(response: aiohttp.ClientResponse) -> None:
-    """With anything unread the connection is closed: that is what stops the provider's work."""
-    if response.content.at_eof():
-        response.release()
-    else:
-        response.close()
-
-
-async def _whole(response: aiohttp.ClientResponse) -> object:
-    content = bytearray()
+async def _whole(response: Response, until: float) -> object:
     try:
-        while chunk := await response.content.readany():
-            content += chunk
-            if len(content) > ANSWER_BYTES_MAX:
-                raise trouble.down(trouble.Down.GARBLED)
-    except (aiohttp.ClientError, OSError):
+        content: bytes | bytearray = await response.read(until)
+        if not response.is_read:
+            content = bytearray(content)
+            while chunk := await response.read(until):
+                content += chunk
+                if len(content) > ANSWER_BYTES_MAX:
+                    raise trouble.down(trouble.Down.GARBLED)
+    except TimeoutError:
+        raise trouble.down(trouble.Down.TIMED_OUT) from None
+    except Broken:
         raise trouble.down(trouble.Down.CUT_OFF) from None
-    answer = loads(content.decode("utf-8", "replace"))
+    answer = loads(content)
     if not isinstance(answer, dict):
         raise trouble.down(trouble.Down.GARBLED)
     return answer
 
 
-async def _linger(response: aiohttp.ClientResponse) -> None:
+async def _linger(response: Response) -> None:
+    until = _now() + LINGER_SECONDS
     try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while await response.content.readany():
-                continue  # whatever a server says after its last word is not read
-    except (TimeoutError, aiohttp.ClientError, OSError):
+        while await response.read(until):
+            continue  # whatever a server says after its last word is not read
+    except (TimeoutError, Broken):
         return  # then the connection is closed instead of kept
