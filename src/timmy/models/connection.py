@@ -74,8 +74,8 @@ class Response:
 
     @property
     def is_read(self) -> bool:
-        """To its end: nothing of it is left, neither here nor to come."""
-        return self.is_whole and not self._pieces and not (self._unpacking is not None and self._unpacking.more)
+        """To its end, in order: nothing of it is left, neither here nor to come."""
+        return self.is_whole and not self._pieces and (self._unpacking is None or self._unpacking.is_whole)
 
     async def headed(self, until: float) -> None:
         """Waits for status and headers, at most until this time of the loop. TimeoutError; Broken."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import aiohappyeyeballs
@@ -19,6 +20,8 @@ from timmy.models.connection import Connection, Response
 IDLE_SECONDS_MAX = 15.0
 ADDRESSES_SECONDS_MAX = 10.0
 NEXT_ADDRESS_SECONDS = 0.25
+
+Addresses = Sequence[Any]  # as `getaddrinfo` gives them
 
 
 class Connections:
@@ -33,7 +36,7 @@ class Connections:
         self._idle: list[Connection] = []  # the one that was used last is last, and used next
         self._sweeping: asyncio.TimerHandle | None = None
         self._looking_up = asyncio.Lock()
-        self._addresses: list[Any] = []  # as the resolver gives them
+        self._addresses: Addresses = []
         self._addresses_until = 0.0
 
     def idle(self) -> Connection | None:
@@ -82,11 +85,11 @@ class Connections:
             connection.hang_up()
         await asyncio.sleep(0)  # for the transports to be gone before the loop is
 
-    async def _looked_up(self, loop: asyncio.AbstractEventLoop) -> list[Any]:
+    async def _looked_up(self, loop: asyncio.AbstractEventLoop) -> Addresses:
         async with self._looking_up:  # who comes while another looks finds what that one has found
             if loop.time() >= self._addresses_until:
                 try:
-                    self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                    self._addresses = await resolved(self._host, self._port)
                 except UnicodeError:
                     raise OSError("no name of a host") from None
                 self._addresses_until = loop.time() + ADDRESSES_SECONDS_MAX
@@ -101,6 +104,10 @@ class Connections:
             else:
                 connection.hang_up()
         self._sweeping = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS_MAX, self._sweep) if self._idle else None
+
+
+async def resolved(host: str, port: int) -> Addresses:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 def _tls() -> ssl.SSLContext:

@@ -28,8 +28,8 @@ class Unpacking:
 
     @property
     def is_whole(self) -> bool:
-        """An empty body is packed as nothing at all by some."""
-        return self._inflating is None or self._inflating.eof
+        """All that it was fed with is out, and ended where it should. An empty body is packed as nothing at all by some."""
+        return not self.more and (self._inflating is None or self._inflating.eof)
 
     def feed(self, data: bytes) -> bytes:
         """At most PIECE_BYTES_MAX of what is in it, perhaps nothing yet. BadPacking."""

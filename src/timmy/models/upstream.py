@@ -195,7 +195,7 @@ class Upstream:
         if head is None:
             head = self._heads[method, path] = self._head(method, path)
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if fields.count("\n") != len(headers):
+        if not fields.count("\r") == fields.count("\n") == len(headers):
             raise ValueError("a header is one line")  # it is not shown: it may hold the key
         length = f"Content-Length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
         return (head + fields + length).encode("ascii") + body
