@@ -29,7 +29,7 @@ class Connections:
 
     def __init__(self, url: URL, *, connect_seconds: float) -> None:
         self._host = url.raw_host or ""
-        self._port = url.port
+        self._port = url.port or 0  # where none is named, it is that of the scheme
         self._tls = _tls() if url.scheme == "https" else None
         self._connect_seconds = connect_seconds
         self._open: set[Connection] = set()

@@ -22,7 +22,7 @@ from timmy.models.protocol import Completion, Delta, Finish, Prompt
 from timmy.models.retry import Retry
 from timmy.models.sse import Event
 from timmy.models.thinking import Thinking, thinking_of
-from timmy.models.upstream import BadStatus, Key, Timeouts, Upstream, error_names, loads, member
+from timmy.models.upstream import BadStatus, Key, Timeouts, Upstream, error_names, fields, loads, member
 from timmy.models.usage import Reported
 from timmy.models.writing import Answer
 
@@ -64,6 +64,9 @@ class _Dialect:
         if self.limit == "max_tokens" and "max_completion_tokens" in bad.text:
             return _Dialect(self.usage_in_streams, "max_completion_tokens")
         return None
+
+
+_NEWEST = _Dialect()
 
 
 class Form(Protocol):
@@ -145,7 +148,7 @@ class OpenAICompatible:
 
     async def _whole(self, model: str, form: Form) -> tuple[object, Reported]:
         """The one choice of an answer in one piece, and the usage as it was reported."""
-        dialect = self._dialects.get(model, _Dialect())
+        dialect = self._dialects.get(model, _NEWEST)
         while True:
             try:
                 asked = form(dialect, stream=False)
@@ -154,14 +157,15 @@ class OpenAICompatible:
             except BadStatus as bad:
                 dialect = _step_back(dialect, bad)
         self._remember(model, dialect)
-        _raise_error(body)
-        choice = _choice(body)
+        said = fields(body)
+        _raise_error(said)
+        choice = _choice(said)
         if choice is None:
             raise trouble.down(trouble.Down.GARBLED)
-        return choice, _reported(member(body, "usage"))
+        return choice, _reported(said.get("usage"))
 
     async def _stream(self, model: str, form: Form, read: Reader[T]) -> AsyncGenerator[T, None]:
-        dialect = self._dialects.get(model, _Dialect())
+        dialect = self._dialects.get(model, _NEWEST)
         while True:
             body = form(dialect, stream=True)
             try:
@@ -182,9 +186,10 @@ class OpenAICompatible:
 
     def _remember(self, model: str, dialect: _Dialect) -> None:
         """What has worked: not what was only tried, since an error text can quote our own fields for quite another reason."""
-        if len(self._dialects) >= _DIALECTS_MAX:
-            self._dialects.clear()
-        self._dialects[model] = dialect
+        if self._dialects.get(model) is not dialect:
+            if len(self._dialects) >= _DIALECTS_MAX:
+                self._dialects.clear()
+            self._dialects[model] = dialect
 
 
 def _step_back(dialect: _Dialect, bad: BadStatus) -> _Dialect:
@@ -261,8 +266,8 @@ def _asked(
     return body
 
 
-def _choice(body: object) -> object:
-    choices = member(body, "choices")
+def _choice(body: Mapping[str, object]) -> object:
+    choices = body.get("choices")
     return choices[0] if isinstance(choices, list) and choices else None
 
 
@@ -283,20 +288,21 @@ def _read(answer: Answer, choice: object, where: str) -> str:
 
 def read_choice(draft: Draft, choice: object, where: str) -> Piece | None:
     """The same for a conversation: tool calls and reasoning are parts of the answer."""
-    said = member(choice, where)
-    refusal = _text(member(said, "refusal"))
+    whole = fields(choice)
+    said = fields(whole.get(where))
+    refusal = _text(said.get("refusal"))
     if refusal:
         draft.finish = "content_filter"
-    reason = member(choice, "finish_reason")
+    reason = whole.get("finish_reason")
     if reason == "error":
         raise trouble.down(trouble.Down.BROKEN)
     if isinstance(reason, str) and draft.finish != "content_filter":
         draft.finish = _CHAT_FINISH.get(reason, "stop")
     return draft.add(
-        content=_text(member(said, "content")),
-        reasoning=_text(member(said, "reasoning_content")) or _text(member(said, "reasoning")),
+        content=_text(said.get("content")),
+        reasoning=_text(said.get("reasoning_content")) or _text(said.get("reasoning")),
         refusal=refusal,
-        calls=_numbered(member(said, "tool_calls")),
+        calls=_numbered(said.get("tool_calls")),
     )
 
 
@@ -309,14 +315,14 @@ def _numbered(calls: object) -> object:
 
 def _text(value: object) -> str:
     """A string, or a list of parts with text in them, as some servers answer."""
-    if isinstance(value, list):
-        value = "".join(text for part in value if isinstance(text := member(part, "text"), str))
-    return value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return "".join(text for part in value if isinstance(text := member(part, "text"), str)) if isinstance(value, list) else ""
 
 
-def _raise_error(body: object) -> None:
+def _raise_error(body: Mapping[str, object]) -> None:
     """An error in the body of a 200, as gateways send when the provider behind them fails late."""
-    error = member(body, "error")
+    error = body.get("error")
     if not error:
         return
     code = member(error, "code")
@@ -324,9 +330,10 @@ def _raise_error(body: object) -> None:
 
 
 def _reported(usage: object) -> Reported:
+    said = fields(usage)
     return Reported(
-        input=member(usage, "prompt_tokens"),
-        output=member(usage, "completion_tokens"),
-        cached=member(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning=member(usage, "completion_tokens_details", "reasoning_tokens"),
+        input=said.get("prompt_tokens"),
+        output=said.get("completion_tokens"),
+        cached=fields(said.get("prompt_tokens_details")).get("cached_tokens"),
+        reasoning=fields(said.get("completion_tokens_details")).get("reasoning_tokens"),
     )

@@ -33,19 +33,23 @@ class Pieces:
 
     def add(self, text: str) -> str:
         """The part of the answer that can be shown now; may be empty."""
-        text = self._half + text
-        self._half = ""
+        if self._half:
+            text, self._half = self._half + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._half, text = text[-1], text[:-1]
         return self._keep(clean(text))
 
     def end(self) -> str:
         """Half a character whose other half never came, or nothing."""
+        if not self._half:
+            return ""
         half, self._half = self._half, ""
         return self._keep(clean(half))
 
     def whole(self) -> str:
-        return "".join(self._texts)
+        if len(self._texts) > 1:
+            self._texts = ["".join(self._texts)]
+        return self._texts[0] if self._texts else ""
 
     def _keep(self, text: str) -> str:
         self._texts.append(text)

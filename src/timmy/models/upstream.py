@@ -81,6 +81,11 @@ def member(value: object, *path: str) -> object:
     return value
 
 
+def fields(value: object) -> Mapping[str, object]:
+    """What `value` holds if it is an object, and nothing otherwise."""
+    return value if isinstance(value, dict) else {}
+
+
 def error_names(body: object) -> tuple[str, ...]:
     """The machine-readable names of an error in OpenAI's or Anthropic's shape, most telling first."""
     found = (member(body, "error", "code"), member(body, "error", "type"), member(body, "code"), member(body, "type"))
@@ -194,11 +199,11 @@ class Upstream:
         head = self._heads.get((method, path))
         if head is None:
             head = self._heads[method, path] = self._head(method, path)
-        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if not fields.count("\r") == fields.count("\n") == len(headers):
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if not lines.count("\r") == lines.count("\n") == len(headers):
             raise ValueError("a header is one line")  # it is not shown: it may hold the key
         length = f"Content-Length: {len(body)}\r\n\r\n" if method == "POST" else "\r\n"
-        return (head + fields + length).encode("ascii") + body
+        return (head + lines + length).encode("ascii") + body
 
     def _head(self, method: str, path: str) -> str:
         url = URL(self._base_url + path)

@@ -31,6 +31,7 @@ TOKENS_MAX = 100_000_000  # beyond any model's context: a figure like this is no
 
 # No lookahead and no anchors: a piece matches the same whatever follows it, which is why cutting between pieces is exact.
 _PIECE = re.compile(r"[ ]?[A-Za-z]{1,5}|[ ]?[0-9]{1,3}|\r?\n|[ \t]{1,8}|([!-/:-@\[-`{-~])\1{0,3}|.", re.DOTALL)
+_AT_ONCE_CHARS_MAX = 262_144  # of a text whose pieces may all be in memory at once, which counts them several times faster
 
 log = structlog.get_logger()
 
@@ -52,7 +53,10 @@ def pieces(text: str) -> Iterator[str]:
 
 def count_tokens(text: str, most: int | None = None) -> int:
     """How many tokens `text` is by our own count. Where it is more than `most`, `most + 1`: counting has gone no further."""
-    return sum(1 for _ in islice(_PIECE.finditer(text), None if most is None else most + 1))
+    if len(text) > _AT_ONCE_CHARS_MAX:
+        return sum(1 for _ in islice(_PIECE.finditer(text), None if most is None else most + 1))
+    count = len(_PIECE.findall(text))
+    return count if most is None or count <= most else most + 1
 
 
 def count_prompt(prompt: Prompt) -> int:
@@ -80,7 +84,7 @@ def sane_beside(reported: Reported | None, ours: Usage, *, max_output_tokens: in
     if reported is None:
         return ours
     thought = claimed_reasoning(reported)
-    seen = count_tokens(hidden)
+    seen = count_tokens(hidden) if hidden else 0
     said_input, said_output = _whole(reported.input), _whole(reported.output)
     input_tokens = _believed(said_input, ours.input)
     output_tokens = _believed(said_output, ours.output, seen=seen, claimed=min(thought, max_output_tokens))
