@@ -55,6 +55,16 @@ def test_tokens_are_counted_as_documented(text: str, tokens: int) -> None:
     assert count_tokens(text) == tokens
 
 
+@given(st.text(alphabet="ab 1.,\n\té日🧙\x00\ud83e", max_size=400), st.none() | st.integers(0, 500))
+def test_a_text_has_as_many_tokens_as_there_are_in_it_however_it_is_counted(text: str, most: int | None) -> None:
+    there = len(list(pieces(text)))
+    told = there if most is None else min(there, most + 1)
+    assert count_tokens(text, most) == told
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("timmy.models.usage._AT_ONCE_CHARS_MAX", 0)
+        assert count_tokens(text, most) == told
+
+
 @given(st.text())
 def test_the_tokens_of_a_text_are_the_text(text: str) -> None:
     assert "".join(pieces(text)) == text
