@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 import uvloop
-from tests.contract.model_servers.wire import OK, Answer, Then, WireServer, chunk, chunked, whole
+from tests.contract.model_servers.asking import ask, upstream_of
+from tests.contract.model_servers.wire import OK, Answer, Run, Then, WireServer, chunk, chunked, whole
 
-from timmy.models import ProviderDown, ProviderRefused
+from timmy.models import ProviderDown
 from timmy.models.connection import BARREN_BYTES_MAX, WAITING_BYTES_MAX
 from timmy.models.sse import Event
-from timmy.models.upstream import ANSWER_BYTES_MAX, ERROR_BYTES_MAX, BadStatus, Timeouts, Upstream
+from timmy.models.upstream import ANSWER_BYTES_MAX, ERROR_BYTES_MAX, Upstream
 
-Run = Callable[[Coroutine[Any, Any, None]], None]
-TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=60)
 UNPACKED = b'{"text": "%s"}' % (b"so it goes " * 20_000)
 
 
@@ -30,27 +28,14 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         yield runner.run
 
 
-async def asked(*answers: Answer, times: int = 1, timeouts: Timeouts = TIMEOUTS) -> tuple[list[object], WireServer]:
-    """What became of each question: what was understood, the kind of trouble, or the status."""
-    found: list[object] = []
-    async with WireServer(*answers).running() as server:
-        upstream = Upstream(f"http://127.0.0.1:{server.port}/v1", timeouts=timeouts)
-        for _ in range(times):
-            try:
-                found.append(await upstream.post("/chat", {}, {"a": 1}))
-            except (ProviderDown, ProviderRefused) as trouble:
-                found.append(trouble.extra["reason"])
-            except BadStatus as bad:
-                found.append((bad.status, bad.text))
-        await upstream.aclose()
-    return found, server
-
-
 def understood(run: Run, *parts: bytes | Then) -> object:
     found: list[object] = []
 
     async def scenario() -> None:
-        found.extend((await asked(parts))[0])
+        async with WireServer(parts).running() as server:
+            upstream = upstream_of(server)
+            found.append(await ask(upstream))
+            await upstream.aclose()
 
     run(scenario())
     return found[0]
@@ -223,7 +208,7 @@ def test_the_question_is_what_http_asks_for(run: Run) -> None:
 def test_no_field_becomes_two(run: Run, value: str) -> None:
     async def scenario() -> None:
         async with WireServer((whole(),)).running() as server:
-            upstream = Upstream(f"http://127.0.0.1:{server.port}")
+            upstream = upstream_of(server)
             with pytest.raises(ValueError, match="one line") as refused:
                 await upstream.post("/chat", {"Authorization": value}, {})
             assert "X: y" not in str(refused.value)
@@ -267,7 +252,7 @@ async def heard(upstream: Upstream) -> tuple[list[str], str]:
 def test_a_stream_tells_how_it_ended(run: Run, parts: Answer, texts: list[str], end: str) -> None:
     async def scenario() -> None:
         async with WireServer(parts).running() as server:
-            upstream = Upstream(f"http://127.0.0.1:{server.port}", timeouts=TIMEOUTS)
+            upstream = upstream_of(server)
             assert await heard(upstream) == (texts, end)
             await upstream.aclose()
 
@@ -280,7 +265,7 @@ def test_a_stream_that_nobody_reads_is_made_to_wait_and_loses_nothing(run: Run) 
         events = [f"{number} " + "x" * 10_000 for number in range(3_000)]
         parts = (chunked(end=b""), *(chunk(event(text)) for text in events), b"0\r\n\r\n")
         async with WireServer(parts).running() as server:
-            upstream = Upstream(f"http://127.0.0.1:{server.port}", timeouts=TIMEOUTS)
+            upstream = upstream_of(server)
             told: list[str] = []
             async with aclosing(upstream.events("/chat", {}, {}, is_last=never)) as items:
                 told.append((await anext(items)).data)

@@ -242,11 +242,11 @@ class Upstream:
 def _address(base_url: str) -> URL:
     try:
         url = URL(base_url)
-        if url.scheme in {"http", "https"} and url.host and url.raw_user is None and url.raw_password is None:
-            return url
     except ValueError:
-        pass  # told below, without what may hold a password
-    raise ValueError("a model provider's base URL is http(s)://host[:port]/path, without user and password in it")
+        url = URL()  # told below, without what may hold a password
+    if url.scheme not in {"http", "https"} or not url.host or url.raw_user is not None or url.raw_password is not None:
+        raise ValueError("a model provider's base URL is http(s)://host[:port]/path, without user and password in it")
+    return url
 
 
 def _now() -> float:

@@ -8,10 +8,10 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
 
 class Then(Enum):
@@ -20,6 +20,7 @@ class Then(Enum):
     WAIT = "nothing more is said until the other side has gone"
 
 
+Run = Callable[[Coroutine[Any, Any, None]], None]
 Part = bytes | asyncio.Event | Then  # an event is waited for
 Answer = tuple[Part, ...]
 
