@@ -11,8 +11,10 @@ import pytest
 import uvloop
 from tests.contract.model_servers.asking import TIMEOUTS, ask, received, upstream_of
 from tests.contract.model_servers.wire import OK, Answer, Run, Then, WireServer, chunked, whole
+from yarl import URL
 
 from timmy.models import ProviderDown, connections
+from timmy.models.connection import Broken
 from timmy.models.upstream import Timeouts, Upstream
 
 
@@ -85,7 +87,51 @@ def test_a_connection_of_which_anything_is_doubtful_is_never_used_again(run: Run
 
 
 @pytest.mark.fault("D23")
-def test_what_is_said_unasked_is_never_an_answer(run: Run) -> None:
+def test_a_server_that_answers_before_it_has_heard_all_is_not_asked_again_over_the_rest_of_it(run: Run) -> None:
+    async def scenario() -> None:
+        asked: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(whole())
+            await writer.drain()
+            await let_go.wait()
+            writer.transport.abort()
+
+        let_go = asyncio.Event()
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=TIMEOUTS)
+        for times in (1, 2):
+            assert await upstream.post("/chat", {}, {"text": "x" * 30_000_000}) == {"ok": True}
+            assert len(asked) == times
+        let_go.set()
+        await upstream.aclose()
+        server.close()
+
+    run(scenario())
+
+
+def test_a_server_that_hangs_up_on_whoever_comes_is_nobody_there(run: Run) -> None:
+    async def scenario() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        upstream = Upstream(f"http://127.0.0.1:{port}", timeouts=TIMEOUTS)
+        assert set(await asyncio.gather(*(ask(upstream) for _ in range(20)))) == {"unreachable"}
+        await upstream.aclose()
+        late = asyncio.get_running_loop().time() + 60
+        made = await connections.Connections(URL(f"http://127.0.0.1:{port}"), connect_seconds=20).connected(late)
+        await until(lambda: not made.is_open)
+        with pytest.raises(Broken):
+            await made.ask(b"too late").headed(late)
+        server.close()
+
+    run(scenario())
+
+
+@pytest.mark.fault("D23")
+def test_what_is_said_unasked_is_never_an_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS_MAX", 3_600.0)
+
     async def scenario() -> None:
         async with WireServer((whole(),)).running() as server:
             upstream = upstream_of(server)

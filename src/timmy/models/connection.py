@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        if self._response is None or self._response.is_whole:
+        if self._response is None:
             self.hang_up()  # nobody has asked: whatever it is, it must not be taken for the answer to what is asked next
         else:
             self._response.feed(data)
