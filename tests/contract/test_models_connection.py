@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.contract.model_servers.wire import OK, Answer, Run, Then, WireServer,
 from timmy.models import ProviderDown
 from timmy.models.connection import BARREN_BYTES_MAX, WAITING_BYTES_MAX
 from timmy.models.sse import Event
-from timmy.models.upstream import ANSWER_BYTES_MAX, ERROR_BYTES_MAX, Upstream
+from timmy.models.upstream import ANSWER_BYTES_MAX, ERROR_BYTES_MAX, Timeouts, Upstream
 
 UNPACKED = b'{"text": "%s"}' % (b"so it goes " * 20_000)
 
@@ -279,6 +280,29 @@ def test_a_stream_that_nobody_reads_is_made_to_wait_and_loses_nothing(run: Run) 
             assert told == events
             await upstream.aclose()
             assert server.sent_bytes > WAITING_BYTES_MAX
+
+    run(scenario())
+
+
+@pytest.mark.fault("E16")
+def test_a_stream_that_says_nothing_without_a_pause_is_ended_by_the_total_time(run: Run) -> None:
+    async def scenario() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(chunked(end=b""))
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(chunk(b": and on\n\n" * 1_000))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=0.2)
+        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
+        assert await asyncio.wait_for(heard(upstream), 60) == ([], "timed_out")
+        await upstream.aclose()
+        server.close()
 
     run(scenario())
 

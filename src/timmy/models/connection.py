@@ -114,6 +114,8 @@ class Response:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _news(self, until: float) -> None:
+        if self._loop.time() >= until:
+            raise TimeoutError  # bytes that come without a pause would be here before any timer
         self._reader = reader = self._loop.create_future()
         timer = self._loop.call_at(until, _too_late, reader)
         try:

@@ -258,8 +258,6 @@ async def _chunk(response: Response, deadline: float, silence_seconds: float) ->
     now = _now()
     is_late = deadline - now <= silence_seconds
     try:
-        if now >= deadline:
-            raise TimeoutError  # a server that writes without a pause never makes us wait, and has no more time for it than any other
         return await response.read(deadline if is_late else now + silence_seconds)
     except TimeoutError:
         raise trouble.down(trouble.Down.TIMED_OUT if is_late else trouble.Down.STALLED) from None
