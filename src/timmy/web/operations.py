@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from timmy.errors import TimmyError
 from timmy.web import refusals
 from timmy.web.payment_refusals import PAYMENT_REFUSALS, type_of
+from timmy.web.routing import NamedRoute, WrittenOut
 from timmy.web.v1_errors import body
 
 Endpoint = Callable[[Request], Awaitable[Response | ASGIApp]]
@@ -98,18 +98,10 @@ class App(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Without Starlette's own layer for what was not expected: the envelope is that layer."""
-        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        app: ASGIApp = ExceptionMiddleware(WrittenOut(self.router, self.routes), handlers=self.exception_handlers)
         for layer in reversed(self.user_middleware):
             app = layer.cls(app, *layer.args, **layer.kwargs)
         return app
-
-
-class NamedRoute(Route):
-    """A route that says which it was: the metrics count by it."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        return match, {**child_scope, "route": self}
 
 
 class PageRoute(NamedRoute):
