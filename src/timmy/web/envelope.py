@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from starlette.datastructures import Headers
@@ -55,12 +56,14 @@ class Envelope:
         if house.settings.public_url.startswith("https://"):
             headers["Strict-Transport-Security"] = HSTS
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._names = frozenset(name for name, _ in self._headers)
+        self._besides: dict[frozenset[bytes], list[tuple[bytes, bytes]]] = {}  # by which of them an answer has said itself
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id, within = _looked_over(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0  # none sent yet
         started_at = time.perf_counter()
@@ -69,30 +72,35 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = list(message["headers"])
-                said = {name for name, _ in given}
-                given += [pair for pair in self._headers if pair[0] not in said]
-                given.append((b"x-request-id", request_id.encode()))
+                said = message["headers"]
+                given = [*said, *self._unsaid(said), (b"x-request-id", request_id.encode())]
                 if status in (408, 413):
                     given.append((b"connection", b"close"))  # else the rest of what we refused to read would have to be read
                 message["headers"] = given
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                _check_headers(scope)
-                await self.app(scope, receive, sealed)
-            except (
-                Exception
-            ) as error:  # whatever a client may send, it gets an answer: the one place where everything is caught, and logged
-                if not isinstance(error, TimmyError):
-                    log.exception("unexpected", route=_route(scope))
-                if status == 0:  # an answer that had begun can only be broken off
-                    told = error if isinstance(error, TimmyError) else TimmyError(OUR_FAULT)
-                    await trouble(told, scope["path"], request_id)(scope, receive, sealed)
-            finally:
-                # Also when the task was cancelled because the client has left: status 0 then says that it got no answer.
-                self._note(scope, status, time.perf_counter() - started_at)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            if not within:
+                raise HeadersTooLarge(f"Send at most {HEADERS_MAX} headers with {HEADER_BYTES_MAX} bytes in all.")
+            await self.app(scope, receive, sealed)
+        except Exception as error:  # whatever a client may send, it gets an answer: the one place where everything is caught, and logged
+            if not isinstance(error, TimmyError):
+                log.exception("unexpected", route=_route(scope))
+            if status == 0:  # an answer that had begun can only be broken off
+                told = error if isinstance(error, TimmyError) else TimmyError(OUR_FAULT)
+                await trouble(told, scope["path"], request_id)(scope, receive, sealed)
+        finally:
+            # Also when the task was cancelled because the client has left: status 0 then says that it got no answer.
+            self._note(scope, status, time.perf_counter() - started_at)
+            structlog.contextvars.reset_contextvars(**bound)
+
+    def _unsaid(self, said: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Those of the protecting headers that the answer has not said itself."""
+        theirs = self._names.intersection([name for name, _ in said])
+        if (found := self._besides.get(theirs)) is None:
+            found = self._besides[theirs] = [pair for pair in self._headers if pair[0] not in theirs]
+        return found
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         """Never the path, the query, a header or a body: a path may hold an id that opens a job, or the webhook's secret."""
@@ -100,9 +108,10 @@ class Envelope:
         # Methods are a client's own words as well: an unknown one must not become a new time series for each request.
         method = scope["method"] if scope["method"] in KNOWN_METHODS else "OTHER"
         self.house.metrics.http_request(method=method, route=route, status=status, seconds=seconds)
-        client = client_address(scope, self.proxies)
-        tell = self._log.debug if route in QUIET and status < 500 else self._log.info
-        tell("http", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1), client=client)
+        level = logging.DEBUG if route in QUIET and status < 500 else logging.INFO
+        if self._log.is_enabled_for(level):
+            client = client_address(scope, self.proxies)
+            self._log.log(level, "http", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 1), client=client)
 
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -113,16 +122,16 @@ def _route(scope: Scope) -> str:
     return template if isinstance(template, str) else "unmatched"
 
 
-def _request_id(scope: Scope) -> str:
-    """The caller's, so that they find it again in their own log; ours, when theirs could do harm in a log."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if SANE_REQUEST_ID.fullmatch(given) else new_id("req")
-
-
-def _check_headers(scope: Scope) -> None:
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if len(headers) > HEADERS_MAX or sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
-        raise HeadersTooLarge(f"Send at most {HEADERS_MAX} headers with {HEADER_BYTES_MAX} bytes in all.")
+def _looked_over(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, bool]:
+    """The request's id, and whether its headers are within the limits. The id is the caller's, so that they find it again in their own
+    log; ours, when theirs could do harm in a log."""
+    size, given = 0, None
+    for name, value in headers:
+        size += len(name) + len(value)
+        if given is None and name == b"x-request-id":
+            given = value.decode("latin-1")
+    within = len(headers) <= HEADERS_MAX and size <= HEADER_BYTES_MAX
+    return (given if given is not None and SANE_REQUEST_ID.fullmatch(given) else new_id("req")), within
 
 
 class Origins(CORSMiddleware):
