@@ -9,9 +9,11 @@ import math
 import re
 from collections.abc import Iterable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from timmy.errors import Refusal
+from timmy.web.headers import first, sent
 from timmy.web.refusals import (
     BodyTooLarge,
     BodyTooSlow,
@@ -53,33 +55,39 @@ async def read_bytes(request: Request, *, bytes_max: int) -> bytes:
 
 def _check_type(request: Request) -> None:
     """A page of another origin can send a form or plain text without asking; JSON it can only send after a preflight (H08)."""
-    given = request.headers.get("content-type")
-    if given is None:
-        return
-    if JSON_TYPE.fullmatch(given.partition(";")[0].strip()) is None:
+    given = sent(request, b"content-type")
+    if given and JSON_TYPE.fullmatch(given[0].partition(";")[0].strip()) is None:
         raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
 
 
 async def read_raw(request: Request, *, bytes_max: int) -> bytes:
     """All of the body, of whatever type, or a refusal after at most `bytes_max` bytes: what a client announces is believed only when
     it is too much."""
-    announced = request.headers.get("content-length", "0")
+    announced = first(request, b"content-length", "0")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > bytes_max):
         raise _too_large(bytes_max)
-    chunks: list[bytes] = []
-    size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > bytes_max:
-                    raise _too_large(bytes_max)
-                chunks.append(chunk)
+            return await _received(request.receive, bytes_max)
     except TimeoutError:
         raise BodyTooSlow(f"The body must arrive within {BODY_SECONDS_MAX} seconds.") from None
-    except ClientDisconnect:
-        raise InvalidJson("The connection was closed before all of the body had arrived.") from None
-    return b"".join(chunks)
+
+
+async def _received(receive: Receive, bytes_max: int) -> bytes:
+    """From ASGI's messages, without the framework's generator between: most bodies are one message."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidJson("The connection was closed before all of the body had arrived.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
 
 
 def _too_large(bytes_max: int) -> Refusal:
@@ -99,9 +107,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
         raise InvalidJson("The body is empty; a JSON object is expected.")
     _check_depth(text)
     try:
-        document: object = json.loads(
-            text, object_pairs_hook=_pairs, parse_constant=_no_constant, parse_float=_finite_number, parse_int=_whole_number
-        )
+        document: object = STRICT.decode(text)
     except json.JSONDecodeError as trouble:
         raise InvalidJson(
             f"The body is not JSON: line {trouble.lineno}, column {trouble.colno}.", line=trouble.lineno, column=trouble.colno
@@ -150,6 +156,9 @@ def _whole_number(literal: str) -> object:
     if len(literal) > NUMBER_DIGITS_MAX:
         raise JsonNotFinite("A number in the body is larger than any that can be kept.")
     return int(literal)
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_no_constant, parse_float=_finite_number, parse_int=_whole_number)
 
 
 def check_texts(document: object) -> None:

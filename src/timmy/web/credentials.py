@@ -25,6 +25,7 @@ from timmy.identity.macaroons import IDENTIFIER_BYTES, Macaroon, decode, unpack
 from timmy.money import Msats, Sats
 from timmy.sessions.protocol import Offer
 from timmy.sessions.refusals import NotOpenYet
+from timmy.web.headers import sent
 from timmy.web.house import WebHouse
 from timmy.web.payment_scheme import INTENTS, wanted_intents
 from timmy.web.payment_scheme import challenges as payment_challenges
@@ -35,7 +36,7 @@ BEARER = "bearer "
 # `++`: a run of blanks is one run. Split in every way, a header full of them would hold everybody up for half a minute.
 PAID = re.compile(r"(?:L402|LSAT)[ \t]++(?:(?:L402|LSAT)[ \t]++)?([A-Za-z0-9+/=_,\- ]++):([0-9a-fA-F]{64})[ \t]*", re.IGNORECASE)
 PAYING = re.compile(r"(?:L402|LSAT)\b", re.IGNORECASE)
-IN_HEX = ("grpc-metadata-macaroon", "macaroon")
+IN_HEX = (b"grpc-metadata-macaroon", b"macaroon")
 HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 SHOWS = b"preimage="
 LOOK_AGAIN_SECONDS = (0.0, 0.3, 1.0, 2.0)  # who shows a preimage has paid; our wallet may hear of it a moment later
@@ -56,7 +57,7 @@ class Credential:
 
 def credential(request: Request) -> Credential | None:
     """None: there is none of ours. CredentialMalformed, MacaroonMalformed, PreimageWrong, all 401."""
-    given = request.headers.getlist("authorization")
+    given = sent(request, b"authorization")
     if not given:
         return _in_hex(request)
     if len(given) > 1:
@@ -73,7 +74,7 @@ def credential(request: Request) -> Credential | None:
 
 
 def hex_given(request: Request) -> list[str]:
-    return [value for name in IN_HEX for value in request.headers.getlist(name)]
+    return [value for name in IN_HEX for value in sent(request, name)]
 
 
 def _in_hex(request: Request) -> Credential | None:

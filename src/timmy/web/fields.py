@@ -13,6 +13,7 @@ from timmy.money import Sats
 from timmy.sessions import protocol as sessions
 from timmy.sessions.refusals import AmountOutOfBounds
 from timmy.web.bodies import check_texts, sha256_of
+from timmy.web.headers import sent
 from timmy.web.refusals import (
     DestinationAmbiguous,
     DestinationMissing,
@@ -172,7 +173,7 @@ def payout_destination(document: Mapping[str, object]) -> sessions.Destination:
 
 def idempotency_key(request: Request, document: dict[str, object], *, principal: str = "anonymous") -> Key | None:
     """The header, if there is one. `principal` says whose key it is: two principals may use the same key for different things."""
-    given = request.headers.getlist("idempotency-key")
+    given = sent(request, b"idempotency-key")
     if not given:
         return None
     if len(given) > 1 or PRINTABLE.fullmatch(given[0]) is None:

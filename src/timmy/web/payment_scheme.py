@@ -23,6 +23,7 @@ from starlette.requests import Request
 from timmy.clock import SECOND_MS, iso
 from timmy.identity.caveats import PREIMAGE
 from timmy.sessions.protocol import Offer
+from timmy.web.headers import sent
 from timmy.web.payment_refusals import ChallengeUnknown, PaymentMalformed, PaymentMethodUnsupported, PreimageInvalid
 
 SCHEME = "payment "
@@ -158,7 +159,7 @@ def wanted_intents(request: Request) -> list[str]:
 
 def presented(request: Request) -> Presented | None:
     """None: the request brings no Payment credential. PaymentMalformed, PaymentMethodUnsupported, ChallengeUnknown."""
-    given = request.headers.getlist("authorization")
+    given = sent(request, b"authorization")
     mine = [text for text in given if text[: len(SCHEME)].lower() == SCHEME]
     if not mine:
         return None

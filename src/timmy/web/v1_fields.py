@@ -17,6 +17,7 @@ from timmy.completions.terms import PROMPT_TOKENS_MAX
 from timmy.models.chat import Chat
 from timmy.money import MSATS_MAX, Msats
 from timmy.web import fields
+from timmy.web.headers import first
 from timmy.web.v1_refusals import ParamInvalid, ParamMissing, ParamUnknown
 
 MESSAGES_MAX = 2_000
@@ -75,7 +76,7 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
             max_cost=_max_cost(given),
             stream=stream,
             body_sha256=hashlib.sha256(raw).hexdigest(),
-            is_retry=request.headers.get("x-stainless-retry-count", "0") not in ("", "0"),
+            is_retry=first(request, b"x-stainless-retry-count", "0") not in ("", "0"),
             key=fields.idempotency_key(request, dict(document), principal=principal),
         ),
         include_usage=_stream_options(given, stream),
