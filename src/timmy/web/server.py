@@ -10,6 +10,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from timmy.web.connections import Connection
 from timmy.web.house import WebHouse
 from timmy.web.sockets import MESSAGE_BYTES_MAX, PING_SECONDS, PONG_SECONDS, Socket, Sockets
 
@@ -51,6 +52,7 @@ def server(app: ASGIApp, house: WebHouse, *, host: str, port: int) -> Server:
     sockets = Sockets()
     config = uvicorn.Config(
         app,
+        http=Connection,
         ws=cast(Any, partial(Socket, sockets=sockets)),
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_ping_interval=PING_SECONDS,
