@@ -23,6 +23,11 @@ class Json(Response):
     def __init__(self, document: object, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(to_json(document), status_code, headers)
 
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """As in the framework, but that nobody gives a length or a type of their own here, so nothing looks for them."""
+        self.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self.raw_headers += ((b"content-length", b"%d" % len(self.body)), (b"content-type", b"application/json"))
+
 
 PRIVATE: Mapping[str, str] = {
     # An answer about a job is for whoever holds its id: no cache keeps it, and no search engine lists it.

@@ -53,10 +53,9 @@ class Call:
 def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: str) -> Call:
     """ParamUnknown, ParamMissing, ParamInvalid: each names its field."""
     given = {name: value for name, value in document.items() if value is not None}  # null is the same as leaving it out
-    for name in given:
-        if name not in OURS and name not in CHECKS:
-            told = name[:FIELD_CHARS_TOLD]
-            raise ParamUnknown(f"{told} is not taken here. Taken are: {', '.join((*OURS, *OPTIONS, *PASSED_OVER))}.", param=told)
+    if not KNOWN.issuperset(given):
+        told = next(name for name in given if name not in KNOWN)[:FIELD_CHARS_TOLD]
+        raise ParamUnknown(f"{told} is not taken here. Taken are: {', '.join((*OURS, *OPTIONS, *PASSED_OVER))}.", param=told)
     for name, value in given.items():
         if (check := CHECKS.get(name)) is not None:
             check(name, value)
@@ -77,7 +76,7 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
             stream=stream,
             body_sha256=hashlib.sha256(raw).hexdigest(),
             is_retry=first(request, b"x-stainless-retry-count", "0") not in ("", "0"),
-            key=fields.idempotency_key(request, dict(document), principal=principal),
+            key=fields.idempotency_key(request, document, principal=principal),
         ),
         include_usage=_stream_options(given, stream),
     )
@@ -88,8 +87,8 @@ def call(request: Request, document: dict[str, Any], raw: bytes, *, principal: s
 
 def _limit(given: Document) -> int | None:
     """Both names that OpenAI has had for it. Where both are given, the smaller counts."""
-    found = [_whole(name, given[name], 1, TOKENS_MAX) for name in ("max_tokens", "max_completion_tokens") if name in given]
-    return min(found) if found else None
+    found = [_whole(name, given[name], 1, TOKENS_MAX) for name in LIMITS if name in given]
+    return min(found, default=None)
 
 
 def _max_cost(given: Document) -> Msats | None:
@@ -265,6 +264,7 @@ def _short(where: str, value: Any) -> None:
         raise ParamInvalid(f"{where} must be a text of at most 500 characters.", param=where)
 
 
+LIMITS = ("max_tokens", "max_completion_tokens")
 OURS = ("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_cost_msat")
 OPTIONS: Mapping[str, Check] = {
     "temperature": _number(0, 2),
@@ -281,6 +281,7 @@ OPTIONS: Mapping[str, Check] = {
 }
 PASSED_OVER: Mapping[str, Check] = {"n": _only_one, "user": _short}  # they change nothing; `user` is nobody's business but the caller's
 CHECKS: Mapping[str, Check] = {**OPTIONS, **PASSED_OVER}
+KNOWN = frozenset((*OURS, *CHECKS))
 
 
 # small words -----------------------------------------------------------------------------------------
