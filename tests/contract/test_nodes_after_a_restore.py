@@ -99,9 +99,9 @@ async def test_an_order_that_is_not_held_or_has_no_machine_is_not_called_ready(t
         new = await provisioned(house)
         with pytest.raises(held.NotHeld):
             await nodes.end_as_ready(settings, new["bootstrapJobId"])
-        assert "0 machines" in (await nodes.end_as_ready(settings, "bst_nobodys") or "")
+        assert "No machine of that name" in (await nodes.end_as_ready(settings, "bst_nobodys") or "")
         there.shelf.change(lambda things: things["droplets"].clear())
-        assert "0 machines" in (await nodes.end_as_ready(settings, made["bootstrapJobId"]) or "")
+        assert "No machine of that name" in (await nodes.end_as_ready(settings, made["bootstrapJobId"]) or "")
 
 
 async def test_a_second_restore_holds_what_was_ordered_since_the_first(tmp_path: Path) -> None:

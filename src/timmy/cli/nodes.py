@@ -105,7 +105,8 @@ async def end_as_ready(settings: Settings, order: str) -> str | None:
         id = order_id(order)
         there = [one for one in await cloud.machines(id) if one.status is Status.ACTIVE and one.address]
         if len(there) != 1:
-            return f"{len(there)} machines of {order} are running at the cloud, and it would have to be one."
+            told = "No machine of that name is" if not there else f"{len(there)} machines of {order} are"
+            return f"{told} running at the cloud, and it would have to be one. `timmy nodes` lists the orders that wait."
         end = partial(
             held.is_theirs, machine=there[0].id, address=str(there[0].address), lnbits_url=LNBITS_URL, at_ms=SystemClock().now_ms()
         )

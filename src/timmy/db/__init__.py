@@ -22,7 +22,7 @@ def open_database(url: str, *, server: bool = False, migrate: bool = True, probe
     Raises DatabaseDown, SchemaMismatch, SchemaOlder, SecondServer."""
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
-        return SqliteDatabase(Path(rest), server=server, migrate=migrate, probe=probe)
+        return SqliteDatabase(Path("/" + rest.lstrip("/")), server=server, migrate=migrate, probe=probe)
     if scheme in ("postgresql", "postgres"):
         from timmy.db.postgres import PostgresDatabase  # its driver takes a tenth of a second to read, which SQLite has no use for
 

@@ -38,6 +38,11 @@ def together(settings: Settings) -> list[str]:
             f"SESSION_MIN_SATS ({settings.session_min.value}) is above SESSION_MAX_SATS ({settings.session_max.value}): "
             "lower the first or raise the second."
         )
+    if settings.session_min_balance > settings.session_max:
+        problems.append(
+            f"SESSION_MIN_BALANCE_SATS ({settings.session_min_balance.value}) is above SESSION_MAX_SATS ({settings.session_max.value}): "
+            "every session would be paused from its deposit on. Lower the first or raise the second."
+        )
     if settings.do_api_token is not None and settings.wallet == "builtin" and not is_on_this_machine(settings.do_api_url):
         problems.append("DO_API_TOKEN buys real machines, and WALLET=builtin takes sats that are not real: set WALLET, or unset the token.")
     if settings.do_api_token is not None and not is_on_this_machine(settings.do_api_url) and not _is_reached_safely(settings.public_url):
