@@ -93,7 +93,8 @@ async def test_a_second_server_on_one_file_is_refused_and_told_what_to_do(sqlite
     first = open_database(sqlite_url, server=True)
     with pytest.raises(SecondServer, match="PostgreSQL") as told:
         open_database(sqlite_url.replace(":///", ":////"), server=True)  # as it is made of an absolute DATA_DIR
-    assert told.value.message.startswith("/") and "//" not in told.value.message
+    assert told.value.message.startswith("/")
+    assert "//" not in told.value.message
     await first.aclose()
     again = open_database(sqlite_url, server=True)
     await again.aclose()
