@@ -113,7 +113,7 @@ class FakeRelay:
 
 
 @asynccontextmanager
-async def wallet_at(fake: FakeRelay, seconds: float = 0.4) -> AsyncIterator[NwcWallet]:
+async def wallet_at(fake: FakeRelay, seconds: float = 1.2) -> AsyncIterator[NwcWallet]:
     async with listening(fake) as url:
         uri = URI.replace("wss%3A%2F%2Frelay.example", url.replace("http", "ws"))
         wallet = NwcWallet(uri, SystemClock(), network=Network.REGTEST, timeout_seconds=seconds, pay_timeout_seconds=seconds)
