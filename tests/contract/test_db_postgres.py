@@ -261,6 +261,30 @@ async def test_a_column_that_another_server_has_added_is_no_outage(notes: Databa
     assert (await notes.read(whole), await notes.write(whole)) == ([["id", "n", "more"]],) * 2
 
 
+async def test_what_was_prepared_and_is_forgotten_is_prepared_anew(notes: Database) -> None:
+    runs: list[int] = []
+
+    def forgotten(tx: Tx) -> dict[str, int]:
+        runs.append(1)
+        state(tx)
+        if len(runs) == 1:
+            tx.run("DEALLOCATE ALL")  # as a pooler does between its clients
+        return state(tx)
+
+    assert await notes.write(forgotten) == {"a": 0, "b": 0}
+    assert len(runs) == 2
+
+
+@pytest.mark.fault("F09")
+async def test_texts_are_what_they_were_in_any_environment(notes: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    elsewhere = open_database(postgres_url)
+    await elsewhere.write(lambda tx: tx.run("INSERT INTO notes VALUES (:id, 1)", id="čeština ☃ é"))
+    assert "čeština ☃ é" in await elsewhere.read(state)
+    await elsewhere.aclose()
+    assert "čeština ☃ é" in await notes.read(state)
+
+
 async def test_a_server_that_is_not_there_is_an_outage() -> None:
     with pytest.raises(DatabaseDown, match="DATABASE_URL"):
         open_database("postgresql://nobody@127.0.0.1:9/nothing")

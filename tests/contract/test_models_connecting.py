@@ -121,6 +121,21 @@ def test_a_handshake_that_never_ends_is_given_up_and_closed(run: Run) -> None:
     run(scenario())
 
 
+def test_what_uvloop_says_instead_of_an_os_error_is_nobody_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohappyeyeballs hands a RuntimeError on where every address has failed with one."""
+
+    async def refused(*_: object, **__: object) -> socket.socket:
+        raise RuntimeError("unable to perform operation on a closed handle")
+
+    async def scenario() -> None:
+        monkeypatch.setattr("aiohappyeyeballs.start_connection", refused)
+        upstream = Upstream("http://127.0.0.1:1")
+        assert await ask(upstream) == "unreachable"
+        await upstream.aclose()
+
+    run(scenario())
+
+
 def test_an_address_of_ipv6_is_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async def addresses(host: str, port: int) -> list[object]:

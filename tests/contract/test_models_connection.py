@@ -226,12 +226,13 @@ def event(text: str) -> bytes:
     return f"data: {text}\n\n".encode()
 
 
-async def heard(upstream: Upstream) -> tuple[list[str], str]:
-    """The events, and what ended them."""
+async def heard(upstream: Upstream, *, pause_seconds: float = 0.0) -> tuple[list[str], str]:
+    """The events, each taken after a pause, and what ended them."""
     texts: list[str] = []
     try:
         async for each in upstream.events("/chat", {}, {}, is_last=lambda found: found.data == "last"):
             texts.append(each.data)
+            await asyncio.sleep(pause_seconds)
     except ProviderDown as trouble:
         return texts, str(trouble.extra["reason"])
     return texts, "end"
@@ -301,6 +302,31 @@ def test_a_stream_that_says_nothing_without_a_pause_is_ended_by_the_total_time(r
         timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=0.2)
         upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
         assert await asyncio.wait_for(heard(upstream), 60) == ([], "timed_out")
+        await upstream.aclose()
+        server.close()
+
+    run(scenario())
+
+
+@pytest.mark.fault("E16")
+def test_a_reader_who_takes_a_stream_slowly_does_not_make_it_longer(run: Run) -> None:
+    """There is always something more that has come already, so nothing is ever waited for."""
+
+    async def scenario() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(chunked(end=b""))
+            with contextlib.suppress(ConnectionError):
+                for _ in range(200):
+                    writer.write(chunk(b"data: x\n\n"))
+                    await writer.drain()
+                    await asyncio.sleep(0.005)
+            writer.transport.abort()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=0.3)
+        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
+        assert (await heard(upstream, pause_seconds=0.02))[1] == "timed_out"
         await upstream.aclose()
         server.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from timmy.db import DatabaseDown, Tx
-from timmy.db.waiting import Group, Waiting
+from timmy.db.waiting import Group, Single, Waiting
 
 
 def together(_tx: Tx, items: Sequence[Any]) -> Sequence[Any]:
@@ -48,6 +48,24 @@ async def test_those_who_come_in_the_same_moment_go_together(monkeypatch: pytest
     assert await first == "well"
     waiting.add_grouped(together, "fourth")  # the next wish of whoever has just been told
     assert items_of(await thread) == ["second", "third", "fourth"]
+
+
+async def test_what_cannot_grow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a hundred payouts would wait for nobody, and a busy loop makes that long."""
+    waiting = Waiting(take_all=False, gathers=True)
+    for n in range(3):
+        waiting.add(lambda _tx, n=n: n)  # type: ignore[misc]
+    waiting.add_grouped(together, "a group behind them")
+
+    def waited(_timeout: object = None) -> bool:
+        raise AssertionError("it waited")
+
+    monkeypatch.setattr(waiting._ready, "wait", waited)
+    for _ in range(3):
+        units = waiting.take()
+        assert units is not None
+        assert isinstance(units[0], Single)
+        await done(waiting, units)
 
 
 async def test_a_loop_that_never_comes_round_keeps_nobody_waiting() -> None:

@@ -114,6 +114,7 @@ def connect(url: str, *, read_only: bool = False, statement_timeout_ms: int | No
             url,
             row_factory=dict_row,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            client_encoding="UTF8",  # what a Wire sends, whatever the environment or the database would rather have
             prepare_threshold=None,  # what a Wire has prepared would go with psycopg's own, which it forgets at a rollback
             options=" ".join(
                 f"-c {option}"

@@ -25,6 +25,8 @@ Raw = psycopg.Connection[dict[str, Any]]
 UNTOLD, BOOL, INT8, FLOAT8 = 0, 16, 20, 701
 _READING = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITING = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+STALE = "RevalidateCachedQuery"  # where in PostgreSQL that is noticed: its words are in the server's language
+WAKE_MS = 1_000  # TLS may hold what the socket no longer shows: it is looked at without being woken, too
 OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 
@@ -144,6 +146,7 @@ class Wire:
 
     def commit(self) -> None:
         """Raises psycopg.Error as it is. OperationalError: the connection went while it was on its way."""
+        self.settle()
         if self._is_in_transaction:
             done = self._checked(self._pg.exec_(b"COMMIT"))
             if done.command_status != b"COMMIT":  # PostgreSQL says ROLLBACK, and no error, where a statement has failed before
@@ -183,12 +186,12 @@ class Wire:
         pg, found = self._pg, list[pq.abc.PGresult]()
         while pg.flush():  # more than the socket takes: what comes back is read meanwhile, or both sides would wait for each other
             self._poll.modify(pg.socket, select.POLLIN | select.POLLOUT)
-            self._poll.poll()
+            self._poll.poll(WAKE_MS)
             pg.consume_input()
             self._poll.modify(pg.socket, select.POLLIN)
         while len(found) <= count:
             while pg.is_busy():
-                self._poll.poll()
+                self._poll.poll(WAKE_MS)
                 pg.consume_input()
             result = pg.get_result()
             if result is not None:
@@ -197,9 +200,10 @@ class Wire:
 
     def _broke(self, trouble: psycopg.Error) -> Exception:
         self._broken = translated(trouble)
-        if isinstance(trouble, psycopg.errors.FeatureNotSupported) and "cached plan" in str(trouble):
-            self._names.clear()  # a table has another column than when this was prepared: another server has migrated the schema
-            self._broken = TryAgain("the schema has changed")
+        if trouble.diag.source_function == STALE or isinstance(trouble, psycopg.errors.InvalidSqlStatementName):
+            # A table has another column than when this was prepared, or a pooler has forgotten for us: prepared anew, it is well again.
+            self._names.clear()
+            self._broken = TryAgain("what was prepared is no longer good")
         return self._broken
 
     def _checked(self, result: pq.abc.PGresult) -> pq.abc.PGresult:

@@ -52,9 +52,12 @@ class Connections:
         """A new one, at most until this time of the loop. TimeoutError; OSError (TLS and certificates, too)."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(min(until, loop.time() + self._connect_seconds)):
-            found = await aiohappyeyeballs.start_connection(
-                await self._looked_up(loop), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
-            )
+            try:
+                found = await aiohappyeyeballs.start_connection(
+                    await self._looked_up(loop), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
+                )
+            except RuntimeError as refused:  # uvloop's, where others have an OSError
+                raise OSError("no address answered") from refused
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             name = None if self._tls is None else self._host.rstrip(".")
             _, connection = await loop.create_connection(

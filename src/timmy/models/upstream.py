@@ -256,6 +256,8 @@ def _now() -> float:
 async def _chunk(response: Response, deadline: float, silence_seconds: float) -> bytes:
     """The next bytes, empty at the end. At most `silence_seconds` of waiting, and none beyond `deadline`."""
     now = _now()
+    if now >= deadline:  # although there is more: whoever takes it slowly does not make it longer
+        raise trouble.down(trouble.Down.TIMED_OUT)
     is_late = deadline - now <= silence_seconds
     try:
         return await response.read(deadline if is_late else now + silence_seconds)
