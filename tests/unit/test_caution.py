@@ -11,7 +11,7 @@ from timmy.app import build
 from timmy.app.caution import cautions
 from timmy.lightning.wallets.protocol import Wallet
 from timmy.money import Sats
-from timmy.settings import Settings
+from timmy.settings import Settings, SettingsError
 
 JOB = Sats(300)
 
@@ -45,3 +45,8 @@ async def test_the_house_knows_what_to_say(tmp_path: Path) -> None:
     settings = Settings.load({"DATA_DIR": str(tmp_path), "BTC_PRICE_SOURCES": ""}, dotenv=None)
     async with build(settings, background=False) as app:
         assert app.cautions == (), "the built-in wallet caps fees"
+
+
+def test_no_session_is_paused_from_its_deposit_on() -> None:
+    with pytest.raises(SettingsError, match="SESSION_MIN_BALANCE_SATS"):
+        said(SESSION_MIN_BALANCE_SATS="1001", SESSION_MAX_SATS="1000")

@@ -371,10 +371,6 @@ def test_an_hour_cannot_pay_out_more_than_a_day() -> None:
     assert "PAYOUTS_MAX_SATS_PER_HOUR" in str(refusal(PAYOUTS_MAX_SATS_PER_HOUR="1000", PAYOUTS_MAX_SATS_PER_DAY="999"))
 
 
-def test_no_session_is_paused_from_its_deposit_on() -> None:
-    assert "SESSION_MIN_BALANCE_SATS" in str(refusal(SESSION_MIN_BALANCE_SATS="1001", SESSION_MAX_SATS="1000"))
-
-
 def test_the_demo_models_and_the_defaults_have_a_price() -> None:
     from timmy.pricing import RateBook
 
