@@ -168,7 +168,7 @@ unit_stop() {
 
 unit_runs() {
     if [ "$SYSTEM" = macos ]; then
-        launchctl print "gui/$(id -u)/$LABEL.$1" 2>/dev/null | grep -q 'state = running'
+        grep -q 'state = running' <<<"$(launchctl print "gui/$(id -u)/$LABEL.$1" 2>/dev/null)"
     else
         systemctl --user is-active --quiet "$LABEL-$1.service"
     fi

@@ -146,7 +146,9 @@ settings() {
             FUNDING_SOURCE_MAX_RETRIES=500 LNBITS_BACKEND_WALLET_CLASS=VoidWallet "AUTH_SECRET_KEY=$(openssl rand -hex 32)" "FIRST_INSTALL_TOKEN=$(openssl rand -hex 16)"; do
             value="${name#*=}"
             name="${name%%=*}"
-            printf '%s\n' "$had" | grep -q "^$name=" || printf '%s=%s\n' "$name" "$value"
+            # No pipe: grep goes at the first hit, the writer dies of it, and pipefail would call that "not there": a second line, and LNbits
+            # would have another database than its operator's.
+            grep -q "^$name=" <<<"$had" || printf '%s=%s\n' "$name" "$value"
         done
     } | put "$SETTINGS" 600
     DB_PASSWORD="$password"
