@@ -77,6 +77,16 @@ password() { sed -n 's#^LNBITS_DATABASE_URL=postgres://lnbits:\([0-9a-f]*\)@.*#\
     same "$(cat "$SETTINGS")" "$before"
 }
 
+@test "a setting that is there is found in a long file, too" {
+    once host provision
+    printf '# %0200d\n' {1..1000} >>"$SETTINGS"
+    local before
+    before="$(cat "$SETTINGS")"
+    run provision
+    ended 0
+    [ "$(cat "$SETTINGS")" = "$before" ]
+}
+
 @test "a run that was cut short is gone on with" {
     local lost
     for lost in "-m venv" "--dbname postgres" "enable --now lnbits"; do
