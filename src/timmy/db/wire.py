@@ -1,7 +1,7 @@
 """Statements on one connection to PostgreSQL: each is prepared once, and those whose answers nobody looks at yet are sent together.
 
-It speaks to libpq by `psycopg.pq`, as psycopg documents it ("pq – libpq wrapper module"): a cursor takes several times as long for a
-statement that changes a row as PostgreSQL itself does. What is sent together goes in libpq's pipeline mode ("Pipeline Mode", PostgreSQL
+It speaks to libpq by `psycopg.pq`, as psycopg documents it ("pq – libpq wrapper module"), because a cursor waits for each statement by
+itself, and has work of its own with every one. What is sent together goes in libpq's pipeline mode ("Pipeline Mode", PostgreSQL
 documentation, chapter "libpq"): in order, one after the other, without a round trip for each.
 """
 

@@ -73,7 +73,7 @@ class Still:
 
     def ask(self, tx: Tx, accounts: Collection[str]) -> None:
         """Lock them, and go on: what is asked before anybody looks at them goes to the database with it."""
-        if missing := set(accounts) - self._accounts.keys():
+        if missing := set(accounts).difference(self._accounts, *(names for names, _ in self._asked)):
             self._asked.append((missing, store.lock_accounts(tx, missing)))
 
     def hold(self, tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
@@ -86,7 +86,7 @@ class Still:
         return {name: (account.balance_msat, account.reserved_msat) for name, account in held.items()}
 
     def _lock(self, tx: Tx, accounts: Collection[str]) -> dict[str, _Account]:
-        self.ask(tx, set(accounts).difference(*(names for names, _ in self._asked)))
+        self.ask(tx, accounts)
         for names, answer in self._asked:
             self._accounts |= _locked(tx, names, answer)
         self._asked.clear()

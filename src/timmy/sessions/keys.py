@@ -61,10 +61,10 @@ class RootKeys:
     @staticmethod
     def that_sign(tx: Tx) -> list[bytes]:
         """The root keys that verify now."""
-        return that_verify(identity_store.root_keys(tx))
+        return keys_in(identity_store.root_keys(tx))
 
 
-def that_verify(rows: Sequence[Row]) -> list[bytes]:
+def keys_in(rows: Sequence[Row]) -> list[bytes]:
     """The keys in these rows; where there is none, one that verifies nothing."""
     return [bytes.fromhex(row["secret"]) for row in rows] or [NOBODYS_KEY]
 

@@ -11,7 +11,7 @@ from timmy.identity import store as identity_store
 from timmy.identity.caveats import HASH_AT, Use, check
 from timmy.identity.macaroons import Macaroon
 from timmy.sessions import store
-from timmy.sessions.keys import signer_of, that_verify
+from timmy.sessions.keys import keys_in, signer_of
 from timmy.sessions.protocol import Permit
 from timmy.sessions.refusals import MacaroonUnknown, NotOpenYet
 from timmy.sessions.terms import Terms
@@ -31,7 +31,7 @@ def permits(tx: Tx, brought: Sequence[Brought], terms: Terms) -> list[Permit | R
     """What each may do, or why not: MacaroonUnknown, CaveatUnknown, MacaroonExpired, NotAllowed, NotOpenYet."""
     asked = identity_store.ask_root_keys(tx)
     rows = _sessions(tx, {each.macaroon.identifier.hex() for each in brought})
-    keys = that_verify(asked.rows)
+    keys = keys_in(asked.rows)
     tiers = tiers_of(tx, [row["pubkey"] for row in rows.values()], terms, brought[0].use.now_ms)
     outcomes: list[Permit | Refusal] = []
     for each in brought:

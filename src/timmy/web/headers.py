@@ -1,6 +1,6 @@
 """A request's headers, read where they stand: in the scope, with names in lower case (ASGI, "HTTP Connection Scope").
 
-The framework's own look-up goes through a mapping that is made for each request: three times as long, and a paid call does it eight times.
+The framework's own look-up goes through a mapping that is made anew for each request, and a paid call looks for several of them.
 """
 
 from __future__ import annotations
