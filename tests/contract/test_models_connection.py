@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
+from itertools import repeat
 
 import pytest
 import uvloop
@@ -285,25 +286,35 @@ def test_a_stream_that_nobody_reads_is_made_to_wait_and_loses_nothing(run: Run) 
     run(scenario())
 
 
+@contextlib.asynccontextmanager
+async def telling(pieces: Iterable[bytes], *, every_seconds: float, total_seconds: float) -> AsyncIterator[Upstream]:
+    """A provider that streams these, met by whoever gives an answer at most so long."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(chunked(end=b""))
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                if writer.is_closing():
+                    break
+                writer.write(chunk(piece))
+                await writer.drain()
+                await asyncio.sleep(every_seconds)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=total_seconds)
+    upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
+    yield upstream
+    await upstream.aclose()
+    server.close()
+
+
 @pytest.mark.fault("E16")
 def test_a_stream_that_says_nothing_without_a_pause_is_ended_by_the_total_time(run: Run) -> None:
     async def scenario() -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(chunked(end=b""))
-            with contextlib.suppress(ConnectionError):
-                while not writer.is_closing():
-                    writer.write(chunk(b": and on\n\n" * 1_000))
-                    await writer.drain()
-                    await asyncio.sleep(0)
-            writer.transport.abort()
-
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=0.2)
-        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
-        assert await asyncio.wait_for(heard(upstream), 60) == ([], "timed_out")
-        await upstream.aclose()
-        server.close()
+        async with telling(repeat(b": and on\n\n" * 1_000), every_seconds=0, total_seconds=0.2) as upstream:
+            assert await asyncio.wait_for(heard(upstream), 60) == ([], "timed_out")
 
     run(scenario())
 
@@ -313,22 +324,8 @@ def test_a_reader_who_takes_a_stream_slowly_does_not_make_it_longer(run: Run) ->
     """There is always something more that has come already, so nothing is ever waited for."""
 
     async def scenario() -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(chunked(end=b""))
-            with contextlib.suppress(ConnectionError):
-                for _ in range(200):
-                    writer.write(chunk(b"data: x\n\n"))
-                    await writer.drain()
-                    await asyncio.sleep(0.005)
-            writer.transport.abort()
-
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        timeouts = Timeouts(connect_seconds=20, first_byte_seconds=20, idle_seconds=20, total_seconds=0.3)
-        upstream = Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeouts=timeouts)
-        assert (await heard(upstream, pause_seconds=0.02))[1] == "timed_out"
-        await upstream.aclose()
-        server.close()
+        async with telling([b"data: x\n\n"] * 200, every_seconds=0.005, total_seconds=0.3) as upstream:
+            assert (await heard(upstream, pause_seconds=0.02))[1] == "timed_out"
 
     run(scenario())
 
