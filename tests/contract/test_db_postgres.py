@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -235,6 +235,36 @@ async def test_a_connection_lost_at_the_commit_is_never_guessed_about(notes: Dat
     assert await notes.read(state) == {"a": 1, "b": 0}
     await notes.write(add, "b")
     assert await notes.read(state) == {"a": 1, "b": 1}
+
+
+@pytest.mark.fault("C20")
+async def test_a_connection_lost_with_the_last_statements_is_never_guessed_about(notes: Database, postgres_url: str) -> None:
+    """They go together with the COMMIT: nobody here knows how far PostgreSQL came."""
+
+    def change(tx: Tx, first: Callable[[Tx], None]) -> None:
+        add(tx, "a")
+        first(tx)
+        tx.ask("UPDATE notes SET n = n + 7 WHERE id = 'b'")
+
+    await notes.write(change, lambda tx: None)  # prepared, so that nothing but itself is left to be sent
+    with pytest.raises(DatabaseDown, match="ask again"):
+        await notes.write(change, lambda tx: lose_the_connection(tx, postgres_url))
+    assert await notes.read(state) == {"a": 1, "b": 7}
+
+
+@pytest.mark.fault("B15")
+async def test_a_race_lost_with_the_commit_is_run_again(notes: Database) -> None:
+    runs: list[int] = []
+
+    def unlucky(tx: Tx) -> None:
+        runs.append(1)
+        add(tx, "a")
+        if len(runs) < 4:
+            tx.ask("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$")
+        tx.ask("UPDATE notes SET n = 7 WHERE id = 'b'").must_touch(1, AssertionError("it is there"))
+
+    await notes.write(unlucky)
+    assert (await notes.read(state), len(runs)) == ({"a": 1, "b": 7}, 4)
 
 
 @pytest.mark.fault("C20")

@@ -39,9 +39,17 @@ RETRY_WITHIN_MS = 1_800_000  # an SDK waits ten minutes for an answer, and asks 
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What a key was found to spend from when it was brought before. It is so for ever: a key is made for one session, with its limits."""
+
+    session_id: str
+    accounts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """Somebody would have a call. `most_input` bounds its prompt, `input_tokens` is our own count of it; `cap` bounds its answer.
-    `thinking`: whether the model may think unseen."""
+    `thinking`: whether the model may think unseen. `spent`: where the key is known, so that all it needs is asked for at once."""
 
     completion_id: str
     macaroon: Macaroon
@@ -53,6 +61,7 @@ class Beginning:
     cap: int
     thinking: Thinking
     at_ms: int
+    spent: Spent | None = None
 
     @property
     def grows(self) -> bool:
@@ -95,6 +104,10 @@ class Replayed:
     permit: Permit
 
 
+def spent_by(permit: Permit) -> Spent:
+    return Spent(permit.session_id, frozenset(accounts_of(permit.session_id, permit.grant.budgets)))
+
+
 class KeyTaken(Exception):
     """Another process bound this Idempotency-Key a moment ago. Nothing was changed; asked again, its call is found."""
 
@@ -104,11 +117,12 @@ Outcome = Begun | Replayed | Refusal
 
 def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Outcome]:
     """Authorize, decide and reserve. A call that cannot be held is refused, and leaves nothing behind."""
+    held = _Held(tx, [each.spent for each in beginnings])
     outcomes: list[Outcome | Permit] = list(permits(tx, [Brought(each.macaroon, each.use) for each in beginnings], terms.sessions))
     repeated = _repeated(tx, [each for each in beginnings if each.wanted.is_retry and each.wanted.key is None])
     keyed: dict[tuple[str, str, str], str] = {}  # the Idempotency-Keys of this group: its owner → the body's hash
     allowed = {id(each): permit for each, permit in zip(beginnings, outcomes, strict=True) if isinstance(permit, Permit)}
-    purses = _Purses(tx, [(each, allowed[id(each)]) for each in beginnings if id(each) in allowed], terms)
+    purses = _Purses(tx, [(each, allowed[id(each)]) for each in beginnings if id(each) in allowed], held, terms)
     for place, (each, permit) in enumerate(zip(beginnings, outcomes, strict=True)):
         if not isinstance(permit, Permit):
             continue
@@ -162,19 +176,40 @@ def _earlier(
     return Replayed(earlier, permit)
 
 
+class _Held:
+    """The accounts of a group, and its sessions as they are once those are held: a session is read as whoever had its account before has
+    left it. Where all the keys are known, that is asked for on the way that they are looked at on. All or nothing: accounts are locked in
+    one order by everybody."""
+
+    def __init__(self, tx: Tx, known: Sequence[Spent | None]) -> None:
+        self.still = Still()
+        self._asked_for: set[str] = set()
+        spent = [each for each in known if each is not None]
+        if len(spent) == len(known):
+            self._ask(tx, spent)
+
+    def _ask(self, tx: Tx, spent: Sequence[Spent]) -> None:
+        self.still.ask(tx, {account for each in spent for account in each.accounts})
+        self._asked_for = {each.session_id for each in spent}
+        self._sessions = sessions_store.ask_all(tx, self._asked_for)
+
+    def sessions(self, tx: Tx, spent: Sequence[Spent]) -> dict[str, Row]:
+        if not self._asked_for.issuperset(each.session_id for each in spent):
+            self._ask(tx, spent)
+        return {row["id"]: row for row in self._sessions.rows} if spent else {}
+
+
 class _Purses:
     """What everybody in the group can spend, while it is being shared out."""
 
-    def __init__(self, tx: Tx, calls: Sequence[tuple[Beginning, Permit]], terms: Terms) -> None:
+    def __init__(self, tx: Tx, calls: Sequence[tuple[Beginning, Permit]], held: _Held, terms: Terms) -> None:
         self._terms = terms.sessions
         budgets = [budget for _, permit in calls for budget in permit.grant.budgets]
-        ids = {permit.session_id for _, permit in calls}
-        self.still = Still()
-        accounts = {account for _, permit in calls for account in accounts_of(permit.session_id, permit.grant.budgets)}
-        self.still.ask(tx, accounts)  # first: a session is read as whoever had its account before has left it
-        sessions = sessions_store.ask_all(tx, ids)
-        self._left = self.still.hold(tx, accounts) | new_limits(tx, budgets)
-        self._sessions = {row["id"]: row for row in sessions.rows}
+        spent = [spent_by(permit) for _, permit in calls]
+        ids = {each.session_id for each in spent}
+        self.still = held.still
+        self._sessions = held.sessions(tx, spent)
+        self._left = self.still.hold(tx, {account for each in spent for account in each.accounts}) | new_limits(tx, budgets)
         self._balances = {id: Msats(balance) for id, (balance, _) in balances(tx, ids, self.still).items()} if ids else {}
 
     def used(self, session_ids: Collection[str], at_ms: int) -> list[str]:

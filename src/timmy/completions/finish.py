@@ -7,7 +7,7 @@ handed over is charged, and kept. Both come through here, and the guarded row le
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ class End:
     finish: str | None = None
     was_streamed: bool = False  # so that there may be pieces, which its row tells of from now on
     quote: Quote | None = None  # that it was begun with, where that is at hand; else its row tells it
+    holding: Holding | None = None  # what it held, as far as is known: so that it is looked for at once. Its row decides.
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,28 @@ def end_all(tx: Tx, ends: Sequence[End], terms: Terms) -> list[CompletionView]:
     """End calls that still run. Answers how each has ended: by this, or before it."""
     if len({end.completion_id for end in ends}) < len(ends):
         raise Breach("two ends of one call in one group: each is to be tried alone")
-    rows = store.lock(tx, [end.completion_id for end in ends])
+    locked, still = store.ask_lock(tx, [end.completion_id for end in ends]), Still()
+    _ask_ahead(tx, [end.holding for end in ends], still)
+    rows = {row["id"]: row for row in locked.rows}
     settled = [_settled(end, rows[end.completion_id]) for end in ends if rows[end.completion_id]["state"] == "running"]
-    ended = _write(tx, settled, terms) if settled else {}
+    ended = _write(tx, settled, still, terms) if settled else {}
     for end in ends:
         if end.completion_id not in ended:
             log.warning("completions.end_dropped", completion=end.completion_id)  # given up: our process was away for too long
     return [ended.get(end.completion_id) or completion_view(rows[end.completion_id]) for end in ends]
+
+
+def _ask_ahead(tx: Tx, holdings: Sequence[Holding | None], still: Still) -> None:
+    """What their ends need, on the way that their rows are locked on. All or nothing: accounts are locked in one order by everybody, and a
+    purse is known only from what was reserved from it."""
+    known = [holding for holding in holdings if holding is not None and not holding.limits]
+    if len(known) == len(holdings):
+        still.seek(tx, [id for holding in known for id in holding.reservations])
+        still.ask(tx, _touched(known))
+
+
+def _touched(holdings: Iterable[Holding]) -> set[str]:
+    return {chart.REVENUE, chart.POOL, *(chart.session(holding.session_id) for holding in holdings)}
 
 
 def died(tx: Tx, completion_id: str, at_ms: int) -> End | None:
@@ -98,12 +114,11 @@ def _settled(end: End, row: Row) -> _Settled:
     return _Settled(end, row, holding, quote, charged, cost)
 
 
-def _write(tx: Tx, settled: Sequence[_Settled], terms: Terms) -> dict[str, CompletionView]:
+def _write(tx: Tx, settled: Sequence[_Settled], still: Still, terms: Terms) -> dict[str, CompletionView]:
     at_ms = settled[0].end.at_ms
     units = [tuple(each.holding.settle(each.charged, pool_share(each.charged, terms.sessions))) for each in settled]
-    still = Still()
     if not any(each.holding.limits for each in settled):  # else the purses would be locked after the others, which nobody else does
-        still.ask(tx, {chart.REVENUE, chart.POOL, *(chart.session(each.holding.session_id) for each in settled)})
+        still.ask(tx, _touched(each.holding for each in settled))
     for refusal in commit_all(tx, at_ms, units, still=still, fresh=True):  # their rows are locked, and have not ended
         if refusal is not None:
             raise Breach("what a call held was not there when it ended") from refusal

@@ -65,6 +65,12 @@ class Holding:
             yield Move(f"completion/{self.completion_id}/pool", chart.REVENUE, chart.POOL, pool_share, Code.POOL_CREDIT)
 
     @property
+    def reservations(self) -> list[str]:
+        """All that may have been reserved for it."""
+        steps = range(len(self.steps))
+        return [self._own(step) for step in steps] + [self._limit(place, step) for step in steps for place in range(self.limits)]
+
+    @property
     def held(self) -> str:
         return orjson.dumps([step.value for step in self.steps]).decode()
 

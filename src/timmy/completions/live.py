@@ -226,12 +226,14 @@ class Live:
         reply, at_ms, quote = self._reply, self._clock.now_ms(), self._begun.beginning.quote
         if reply is not None:
             await self._reach(reply.usage)
-            return End(self.id, ending, at_ms, reply.usage, reply.message, reply.finish, was_streamed=True, quote=quote)
+            return End(
+                self.id, ending, at_ms, reply.usage, reply.message, reply.finish, was_streamed=True, quote=quote, holding=self._holding
+            )
         if not self._pieces and not (self._is_asked and ending in (Ending.LEFT, Ending.BUDGET)):
-            return End(self.id, Ending.FAILED, at_ms, was_streamed=True, quote=quote)
+            return End(self.id, Ending.FAILED, at_ms, was_streamed=True, quote=quote, holding=self._holding)
         message, text = message_of([piece.delta for piece in self._pieces])
         usage = Usage(self._begun.beginning.input_tokens, count_tokens(text), estimated=True)
-        return End(self.id, ending, at_ms, usage, message, "length", was_streamed=True, quote=quote)
+        return End(self.id, ending, at_ms, usage, message, "length", was_streamed=True, quote=quote, holding=self._holding)
 
     async def _reach(self, usage: Usage) -> None:
         """The provider has counted more than we did (it may have thought unseen): what is missing is reserved now, as far as there is

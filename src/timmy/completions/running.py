@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 import structlog
 
 from timmy.clock import Clock
 from timmy.completions import store
-from timmy.completions.begin import Beginning, Begun, Extension, KeyTaken, Outcome, Replayed, begin_all, extend_all
+from timmy.completions.begin import Beginning, Begun, Extension, KeyTaken, Outcome, Replayed, Spent, begin_all, extend_all, spent_by
 from timmy.completions.finish import End, completion_view, died, end_all
 from timmy.completions.holding import Holding
 from timmy.completions.live import Live
@@ -32,6 +33,7 @@ BEAT_SECONDS = 20.0
 KEPT_MS = 24 * 3_600_000
 FINISH_AGAIN_SECONDS = (0.2, 1.0, 3.0)
 KEY_TRIES_MAX = 3
+KEYS_KNOWN_MAX = 10_000
 AGAIN = "The call that this repeats is being worked on. Ask again in a moment."
 FORGOTTEN = "The call that this repeats was answered more than a day ago, and its answer is no longer kept. Ask with a new Idempotency-Key."
 
@@ -47,6 +49,7 @@ class Running:
         self._terms = terms
         self._calls: dict[str, asyncio.Task[CompletionView]] = {}  # of this process, by id; streams are here while they are written
         self._lives: dict[str, Live] = {}
+        self._spent: dict[str, Spent] = {}  # by key, of those that have bought something of late
         self._heart: asyncio.Task[None] | None = None
         self.handlers = {SWEEP: self.sweep}
 
@@ -122,9 +125,19 @@ class Running:
             raise
         short = reply.finish == "length" and begun.limit < beginning.cap
         ending = Ending.BUDGET if short else Ending.COMPLETE
-        return await self._finish(End(id, ending, self._clock.now_ms(), reply.usage, reply.message, reply.finish, quote=beginning.quote))
+        end = End(id, ending, self._clock.now_ms(), reply.usage, reply.message, reply.finish, quote=beginning.quote, holding=begun.holding)
+        return await self._finish(end)
 
     async def _begin(self, beginning: Beginning) -> Begun | Replayed:
+        beginning = replace(beginning, spent=self._spent.get(beginning.caller))
+        begun = await self._begin_once(beginning)
+        if beginning.spent is None and isinstance(begun, Begun):
+            if len(self._spent) >= KEYS_KNOWN_MAX:
+                self._spent.clear()  # whoever is still there is known again with the next call
+            self._spent[beginning.caller] = spent_by(begun.permit)
+        return begun
+
+    async def _begin_once(self, beginning: Beginning) -> Begun | Replayed:
         for tries in range(1, KEY_TRIES_MAX + 1):
             try:
                 outcome = await self._db.write_grouped(self._begin_together, beginning)

@@ -24,8 +24,11 @@ def find(tx: Tx, id: str) -> Row | None:
 
 
 def lock(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
-    rows = tx.all("SELECT * FROM completions WHERE id IN :ids ORDER BY id FOR UPDATE", ids=sorted(ids))
-    return {row["id"]: row for row in rows}
+    return {row["id"]: row for row in ask_lock(tx, ids).rows}
+
+
+def ask_lock(tx: Tx, ids: Collection[str]) -> Answer:
+    return tx.ask("SELECT * FROM completions WHERE id IN :ids ORDER BY id FOR UPDATE", ids=sorted(ids))
 
 
 def repeated(tx: Tx, rows: Sequence[Row]) -> dict[tuple[str, str], str]:

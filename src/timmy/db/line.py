@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from timmy.db.protocol import Answer, DatabaseDown, Row, Tx
@@ -32,36 +31,40 @@ class RefusedAtCommit(Exception):
     """COMMIT itself was refused, by something that all the units did together. Nothing was applied; the cause says why."""
 
 
-class OpenTx(Tx, Protocol):
-    """A `Tx` as an engine provides it."""
-
-    def settle(self) -> None:
-        """All that was asked has gone well, whether its answer was looked at or not; or the error of what has not."""
-        ...
-
-
 class _Watched:
     """A unit's `Tx`. It remembers a statement that failed, for a unit that goes on all the same."""
 
-    def __init__(self, tx: OpenTx) -> None:
+    def __init__(self, tx: Tx) -> None:
         self._tx = tx
         self._failed: Exception | None = None
 
     def ask(self, sql: str, **params: object) -> Answer:
-        with self._remembering():
+        try:
             return self._tx.ask(sql, **params)
+        except Exception as failed:
+            self._failed = failed
+            raise
 
     def run(self, sql: str, **params: object) -> int:
-        with self._remembering():
+        try:
             return self._tx.run(sql, **params)
+        except Exception as failed:
+            self._failed = failed
+            raise
 
     def one(self, sql: str, **params: object) -> Row | None:
-        with self._remembering():
+        try:
             return self._tx.one(sql, **params)
+        except Exception as failed:
+            self._failed = failed
+            raise
 
     def all(self, sql: str, **params: object) -> list[Row]:
-        with self._remembering():
+        try:
             return self._tx.all(sql, **params)
+        except Exception as failed:
+            self._failed = failed
+            raise
 
     def close(self) -> None:
         """PostgreSQL answers a COMMIT after a failed statement with a silent ROLLBACK, SQLite commits the other half:
@@ -70,21 +73,12 @@ class _Watched:
             raise self._failed
         if self._failed is not None:
             raise Breach("a statement failed and the transaction went on as if it had not: none of it was kept") from self._failed
-        self._tx.settle()
-
-    @contextmanager
-    def _remembering(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as failed:
-            self._failed = failed
-            raise
 
 
 class Connection(Protocol):
     """What an engine provides. Every method may raise TryAgain (rolled back) or DatabaseDown (given up)."""
 
-    def begin(self) -> OpenTx: ...
+    def begin(self) -> Tx: ...
     def savepoint(self, name: str) -> None: ...
     def release(self, name: str) -> None: ...
     def rollback_to(self, name: str) -> None: ...
@@ -184,7 +178,7 @@ class Line:
                     caller.settled = True
         return [unit for unit in broken if isinstance(unit, Group)]
 
-    def _run_unit(self, connection: Connection, tx: OpenTx, unit: Unit, name: str) -> bool:
+    def _run_unit(self, connection: Connection, tx: Tx, unit: Unit, name: str) -> bool:
         """False: the unit is a group that must be run member by member."""
         connection.savepoint(name)
         watched = _Watched(tx)

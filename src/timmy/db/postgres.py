@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from timmy.db.dialect import for_postgres
-from timmy.db.line import OpenTx, Probe, no_probe
+from timmy.db.line import Probe, no_probe
 from timmy.db.lines import Lines
 from timmy.db.migrate import look_at_postgres, migrate_postgres
 from timmy.db.protocol import DatabaseDown, Row
@@ -69,7 +69,7 @@ class PostgresConnection:
         self._raw = self._connect()
         self._wire = Wire(self._raw)
 
-    def begin(self) -> OpenTx:
+    def begin(self) -> PostgresTx:
         if self._raw.closed:
             self._raw = self._connect()
             self._wire = Wire(self._raw)

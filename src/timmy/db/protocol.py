@@ -45,7 +45,8 @@ class Answer(Protocol):
     def rows(self) -> list[Row]: ...
 
     def must_touch(self, count: int, otherwise: Exception) -> None:
-        """Or `otherwise` is raised: now, or where the next answer is looked at, and at the latest before the commit."""
+        """Or `otherwise` is raised: now, or where the next answer is looked at, and at the latest instead of the commit. For INSERT, UPDATE
+        and DELETE, without RETURNING: PostgreSQL counts for itself, and commits without asking us first."""
         ...
 
 
@@ -54,7 +55,8 @@ class Tx(Protocol):
 
     def ask(self, sql: str, **params: object) -> Answer:
         """Execute, in the order in which it was asked, and go on. PostgreSQL gets it together with what is asked until an answer is looked
-        at: one round trip for all of them. Nothing is committed before every one of them has gone well."""
+        at, or together with the COMMIT: one round trip for all of them. Nothing is committed unless every one of them has gone
+        well."""
         ...
 
     def run(self, sql: str, **params: object) -> int:

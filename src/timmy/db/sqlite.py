@@ -58,8 +58,6 @@ class SqliteTx:
         rows = cursor.fetchall()
         return Done(cursor.rowcount if cursor.description is None else len(rows), rows)
 
-    def settle(self) -> None: ...
-
     def run(self, sql: str, **params: object) -> int:
         return self._execute(sql, params).rowcount
 

@@ -8,8 +8,8 @@ documentation, chapter "libpq"): in order, one after the other, without a round 
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import abc, pq
@@ -46,14 +46,16 @@ def translated(trouble: psycopg.Error) -> Exception:
 
 
 class Asked:
-    """A statement that was sent, or will be with the next one whose answer is looked at. An error of it is raised where the first answer
-    after it is looked at, and at the latest before the commit."""
+    """A statement that was sent, or will be with the next one whose answer is looked at, or with the commit. An error of it is raised where
+    the first answer after it is looked at, and at the latest by the commit."""
 
-    __slots__ = ("_count", "_must", "_rows", "_wire", "done", "name", "values")
+    __slots__ = ("_count", "_must", "_rows", "_statement", "_wire", "done", "sql", "types", "values")
 
-    def __init__(self, wire: Wire, name: bytes, values: Sequence[bytes | None]) -> None:
+    def __init__(self, wire: Wire, statement: Numbered, types: tuple[int, ...], values: list[bytes | None]) -> None:
         self._wire = wire
-        self.name = name
+        self._statement = statement
+        self.sql = statement.sql
+        self.types = types
         self.values = values
         self.done = False
         self._count = 0
@@ -74,22 +76,31 @@ class Asked:
         return self._rows
 
     def must_touch(self, count: int, otherwise: Exception) -> None:
+        if self.done:
+            if self._count != count:
+                raise otherwise
+            return
         self._must = (count, otherwise)
-        self._check()
-
-    def _check(self) -> None:
-        if self.done and self._must is not None and self._count != self._must[0]:
-            raise self._must[1]
+        self.sql = self._statement.counted
+        self.types = (*self.types, INT8)
+        self.values = [*self.values, b"%d" % count]
 
     def take(self, result: pq.abc.PGresult, transformer: abc.Transformer) -> None:
         self.done = True
-        self._count = result.command_tuples or 0
-        if result.status == pq.ExecStatus.TUPLES_OK:
+        if self._must is not None:
+            self._count = self._must[0]
+        elif result.status != pq.ExecStatus.TUPLES_OK:
+            self._count = result.command_tuples or 0
+        elif count := result.ntuples:
             names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
             transformer.set_pgresult(result)
-            self._count = result.ntuples
-            self._rows = transformer.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))
-        self._check()
+            self._count = count
+            self._rows = transformer.load_rows(0, count, lambda values: dict(zip(names, values, strict=True)))
+
+    @property
+    def otherwise(self) -> Exception | None:
+        """What it means that it touched another number of rows than it must."""
+        return self._must[1] if self._must is not None else None
 
 
 class Wire:
@@ -112,8 +123,7 @@ class Wire:
         if self._broken is not None:
             raise self._broken
         try:
-            types, values = _bound(statement.bind(params))
-            asked = Asked(self, self._names.get((statement.sql, types)) or self._prepared(statement.sql, types), values)
+            asked = Asked(self, statement, *_bound(statement.bind(params)))
         except psycopg.Error as trouble:
             raise self._broke(trouble) from trouble
         self._waiting.append(asked)
@@ -121,23 +131,14 @@ class Wire:
 
     def settle(self) -> None:
         """Fetch the answers to all that was asked. Of several that would fail, the first is told; those after it were not tried."""
-        if self._broken is not None:
-            raise self._broken
-        waiting, self._waiting = self._waiting, []
+        waiting, names = self._ready()
         if not waiting:
             return
         try:
-            if len(waiting) == 1 and self._is_in_transaction:
-                asked = waiting[0]
-                result = self._pg.exec_prepared(asked.name, cast(Any, asked.values))  # its type forgets NULL
-                asked.take(self._checked(result), self._transformer)
-            else:
-                self._settle_together(waiting)
+            results = self._together(waiting, names)
         except psycopg.Error as trouble:
             raise self._broke(trouble) from trouble
-        except Exception as unmet:
-            self._broken = unmet
-            raise
+        self._take(waiting, results)
 
     def forget(self) -> None:
         """The transaction is over, however it ended."""
@@ -145,41 +146,70 @@ class Wire:
         self._broken = None
 
     def commit(self) -> None:
-        """Raises psycopg.Error as it is. OperationalError: the connection went while it was on its way."""
-        self.settle()
-        if self._is_in_transaction:
-            done = self._checked(self._pg.exec_(b"COMMIT"))
-            if done.command_status != b"COMMIT":  # PostgreSQL says ROLLBACK, and no error, where a statement has failed before
-                raise psycopg.errors.InFailedSqlTransaction("the transaction had failed, and was rolled back")
+        """Together with all that was asked and not looked at: PostgreSQL comes to the COMMIT only if every one of them has gone well.
+
+        Raises what `settle` does where that is known to have been in the way, and else psycopg.Error as it is. OperationalError: the
+        connection went while the COMMIT was on its way."""
+        waiting, names = self._ready()
+        if not waiting and not self._is_in_transaction:
+            return
+        *results, done = self._together(waiting, names, b"COMMIT") if waiting else [self._pg.exec_(b"COMMIT")]
+        if done.status not in OK and self._pg.status != pq.ConnStatus.BAD:
+            self._take(waiting, results)
+        if self._checked(done).command_status != b"COMMIT":  # PostgreSQL says ROLLBACK, and no error, where a statement has failed before
+            raise psycopg.errors.InFailedSqlTransaction("the transaction had failed, and was rolled back")
 
     @property
     def _is_in_transaction(self) -> bool:
         return self._pg.transaction_status != pq.TransactionStatus.IDLE
 
-    def _prepared(self, sql: bytes, types: tuple[int, ...]) -> bytes:
-        self._numbered += 1
-        name = b"s%d" % self._numbered
-        self._checked(self._pg.prepare(name, sql, types))
-        self._names[sql, types] = name
+    def _ready(self) -> tuple[list[Asked], list[bytes]]:
+        """What waits, and as what each of it was prepared."""
+        if self._broken is not None:
+            raise self._broken
+        waiting, self._waiting = self._waiting, []
+        try:
+            return waiting, [self._prepared(asked) for asked in waiting]
+        except psycopg.Error as trouble:
+            raise self._broke(trouble) from trouble
+
+    def _prepared(self, asked: Asked) -> bytes:
+        name = self._names.get((asked.sql, asked.types))
+        if name is None:
+            self._numbered += 1
+            name = b"s%d" % self._numbered
+            self._checked(self._pg.prepare(name, asked.sql, asked.types))
+            self._names[asked.sql, asked.types] = name
         return name
 
-    def _settle_together(self, waiting: Sequence[Asked]) -> None:
+    def _together(self, waiting: Sequence[Asked], names: Sequence[bytes], then: bytes | None = None) -> list[pq.abc.PGresult]:
+        """One result for each, and for `then`."""
         pg = self._pg
-        sent: list[Asked | None] = []
+        begins = not self._is_in_transaction
         pg.enter_pipeline_mode()
-        if not self._is_in_transaction:
+        if begins:
             pg.send_query_params(self._begin, None)
-            sent.append(None)
-        for asked in waiting:
-            pg.send_query_prepared(asked.name, asked.values)
-            sent.append(asked)
+        for asked, name in zip(waiting, names, strict=True):
+            pg.send_query_prepared(name, asked.values)
+        if then is not None:
+            pg.send_query_params(then, None)
         pg.pipeline_sync()
-        results = self._results(len(sent))
+        results = self._results(begins + len(waiting) + (then is not None))
         pg.exit_pipeline_mode()
-        for asked_or_begin, result in zip(sent, results, strict=True):
-            self._checked(result)
-            if asked_or_begin is not None:
-                asked_or_begin.take(result, self._transformer)
+        if begins:
+            self._checked(results.pop(0))
+        return results
+
+    def _take(self, waiting: Sequence[Asked], results: Sequence[pq.abc.PGresult]) -> None:
+        for asked, result in zip(waiting, results, strict=True):
+            try:
+                self._checked(result)
+            except psycopg.errors.DivisionByZero as trouble:
+                self._broken = asked.otherwise or trouble
+                raise self._broken from trouble
+            except psycopg.Error as trouble:
+                raise self._broke(trouble) from trouble
+            asked.take(result, self._transformer)
 
     def _results(self, count: int) -> list[pq.abc.PGresult]:
         """One for each that was sent; the end of the pipeline is read, too. Waits without holding Python's lock, unlike `get_result`."""
@@ -215,29 +245,31 @@ class Wire:
 
 
 def _bound(params: Sequence[object]) -> tuple[tuple[int, ...], list[bytes | None]]:
-    types, values = list[int](), list[bytes | None]()
-    for param in params:
-        kind, value = _typed(param)
-        types.append(kind)
-        values.append(value)
-    return tuple(types), values
+    told = [_TOLD.get(type(param)) or _told_like(param) for param in params]
+    return tuple([type for type, _ in told]), [encoded(param) for (_, encoded), param in zip(told, params, strict=True)]
 
 
-def _typed(param: object) -> tuple[int, bytes | None]:
-    """How it is told to PostgreSQL, as text. Bytes are text that is encoded already."""
-    if isinstance(param, bytes):
-        return UNTOLD, param
-    if isinstance(param, str):
-        text = param.encode()
-        if b"\0" in text:  # libpq would take it for the end
-            raise psycopg.DataError("PostgreSQL's texts cannot hold a NUL")
-        return UNTOLD, text
-    if param is None:
-        return UNTOLD, None
-    if isinstance(param, bool):
-        return BOOL, b"t" if param else b"f"
-    if isinstance(param, int):
-        return INT8, b"%d" % param
-    if isinstance(param, float):
-        return FLOAT8, repr(param).encode()
+def _text(param: str) -> bytes:
+    text = param.encode()
+    if b"\0" in text:  # libpq would take it for the end
+        raise psycopg.DataError("PostgreSQL's texts cannot hold a NUL")
+    return text
+
+
+# How each is told to PostgreSQL, as text. Bytes are text that is encoded already.
+_TOLD: dict[type, tuple[int, Callable[[Any], bytes | None]]] = {
+    bytes: (UNTOLD, lambda param: param),
+    str: (UNTOLD, _text),
+    type(None): (UNTOLD, lambda _: None),
+    bool: (BOOL, lambda param: b"t" if param else b"f"),
+    int: (INT8, lambda param: b"%d" % param),
+    float: (FLOAT8, lambda param: repr(param).encode()),
+}
+
+
+def _told_like(param: object) -> tuple[int, Callable[[Any], bytes | None]]:
+    """As what it is a kind of."""
+    for known, told in _TOLD.items():
+        if isinstance(param, known):
+            return told
     raise TypeError(f"a {type(param).__name__} cannot be a parameter")

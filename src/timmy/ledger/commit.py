@@ -64,17 +64,25 @@ class _Account:
 
 
 class Still:
-    """The accounts that this transaction has locked, as they are after all that it has applied to them so far. It is locked once, however
-    often it is decided from: hand the same one to `commit_all`. It means nothing once its transaction has ended."""
+    """What does not move while this transaction lasts: the accounts that it has locked, as they are after all that it has applied to them
+    so far, and the transfers that it has found. Each is asked for once, however often it is decided from: hand the same one to
+    `commit_all`. It means nothing once its transaction has ended."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
         self._asked: list[tuple[set[str], Answer]] = []
+        self._transfers: dict[str, Row] = {}
+        self._sought: list[tuple[set[str], Answer]] = []
 
     def ask(self, tx: Tx, accounts: Collection[str]) -> None:
         """Lock them, and go on: what is asked before anybody looks at them goes to the database with it."""
         if missing := set(accounts).difference(self._accounts, *(names for names, _ in self._asked)):
             self._asked.append((missing, store.lock_accounts(tx, missing)))
+
+    def seek(self, tx: Tx, transfers: Collection[str]) -> None:
+        """Look for them, and go on. A transfer never changes, so it may be looked for before anything is locked."""
+        if missing := set(transfers).difference(self._transfers, *(ids for ids, _ in self._sought)):
+            self._sought.append((missing, store.ask_transfers(tx, missing)))
 
     def hold(self, tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
         """What the accounts have available, locked until the transaction ends: for amounts that are decided from it."""
@@ -91,6 +99,14 @@ class Still:
             self._accounts |= _locked(tx, names, answer)
         self._asked.clear()
         return {name: self._accounts[name] for name in accounts}
+
+    def _found(self, tx: Tx, transfers: Collection[str]) -> dict[str, Row]:
+        """Those of them that there are."""
+        self.seek(tx, transfers)
+        for _, answer in self._sought:
+            self._transfers |= {row["id"]: row for row in answer.rows}
+        self._sought.clear()
+        return {id: self._transfers[id] for id in transfers if id in self._transfers}
 
 
 @dataclass(slots=True)
@@ -147,7 +163,7 @@ def hold_still(tx: Tx, accounts: Collection[str]) -> dict[str, Msats]:
 
 def _open(tx: Tx, entries: Sequence[Entry], still: Still, *, fresh: bool) -> _Books:
     resolved = {entry.reservation for entry in entries if isinstance(entry, Post | Void)}
-    stored = store.transfers(tx, resolved) if resolved else {}
+    stored = still._found(tx, resolved)
     reservations = dict(stored)
     for entry in entries:
         if isinstance(entry, Reserve) and entry.id in resolved:
@@ -169,7 +185,7 @@ def _open(tx: Tx, entries: Sequence[Entry], still: Still, *, fresh: bool) -> _Bo
     # Looked up after the locks: whoever applied the same entries a moment ago held the same accounts, so by now it shows.
     # What was found before them needs no second look: a transfer never changes.
     unseen = set() if fresh else ({_id(entry) for entry in entries} | resolved) - stored.keys()
-    known = store.transfers(tx, unseen) if unseen else {}
+    known = still._found(tx, unseen)
     return _Books(accounts, known | stored)
 
 

@@ -22,8 +22,11 @@ def open_accounts(tx: Tx, rows: Sequence[Row]) -> None:
 
 
 def transfers(tx: Tx, ids: Collection[str]) -> dict[str, Row]:
-    rows = tx.all("SELECT id, kind, debit, credit, amount_msat, code, reservation FROM transfers WHERE id IN :ids", ids=sorted(ids))
-    return {row["id"]: row for row in rows}
+    return {row["id"]: row for row in ask_transfers(tx, ids).rows}
+
+
+def ask_transfers(tx: Tx, ids: Collection[str]) -> Answer:
+    return tx.ask("SELECT id, kind, debit, credit, amount_msat, code, reservation FROM transfers WHERE id IN :ids", ids=sorted(ids))
 
 
 def insert_transfers(tx: Tx, rows: Sequence[Row]) -> Answer:
