@@ -102,7 +102,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._answering is None or self._answering.response_complete or not self._answering.response_started:
             answer = trouble(error, self.url.decode("latin-1"), new_id("req"))
-            fields = [*answer.raw_headers, (b"connection", b"close")]
+            fields = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
             lines = b"".join(b"%b: %b\r\n" % field for field in fields)
             self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status_code], lines, bytes(answer.body)))
         self.transport.close()
