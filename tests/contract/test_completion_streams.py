@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.contract.completion_house import HELLO, Chatting, at_home, read_all
+from tests.contract.completion_house import HELLO, Chatting, at_home, read_all, wanted
 from tests.contract.test_completions import INPUT, TALK, balance, quote
 
 from timmy.clock import ManualClock
@@ -156,6 +156,21 @@ async def test_a_provider_that_ignores_its_limit_is_stopped(house: Chatting) -> 
     live = await house.stream(await house.opened(), max_tokens=50)
     text = await read_all(live)
     assert count_tokens(text) <= 50 * 2 + 64
+
+
+@pytest.mark.fault("E16")
+@pytest.mark.parametrize("usage", [None, Usage(INPUT, 5_000), Usage(5_000, 50)])
+async def test_no_stream_costs_more_than_it_was_said_to_come_to(house: Chatting, usage: Usage | None) -> None:
+    """What a provider writes beyond the caller's `max_tokens`, or says that it has, is not the caller's to pay."""
+    house.agent.words, house.agent.usage = wordy(120), usage
+    session = await house.opened()
+    live = await house.stream(session, max_tokens=50)
+    text = await read_all(live)
+    view = await live.ended()
+    assert count_tokens(text) > 50
+    assert view.charged <= house.completions.most(wanted(stream=True, max_tokens=50))
+    assert view.ending is Ending.COMPLETE
+    await house.stands_still()
 
 
 # our own server goes ---------------------------------------------------------------------------------

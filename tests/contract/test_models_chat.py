@@ -165,6 +165,23 @@ async def test_tool_calls_are_put_together_from_openais_pieces(openai: Bench) ->
     assert "".join(piece.text for piece in pieces) == 'weather{"at":"Bern"}', "what a call is made of is paid for"
 
 
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}])
+async def test_tool_calls_that_share_an_index_are_as_many_as_their_ids(openai: Bench, index: dict[str, int | None]) -> None:
+    """Ollama and Gemini number all of them 0 (ollama/ollama#15457), or none."""
+
+    def call(id: str, arguments: str) -> dict[str, Any]:
+        return delta(tool_calls=[{**index, "id": id, "type": "function", "function": {"name": "weather", "arguments": arguments}}])
+
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    first, more, second = call("call_7", '{"at":'), call("call_7", '"Bern"}'), call("call_8", '{"at":"Rom"}')
+    whole = [call("call_7", '{"at":"Bern"}'), second] if not index else [first, more, second]
+    openai.server.always = Raw((*data(*whole, end), b"data: [DONE]\n\n"))
+    pieces, reply = await streamed(openai, chat(tools=TOOLS))
+    told = [(one["id"], one["function"]["arguments"]) for one in reply.message["tool_calls"]]
+    assert told == [("call_7", '{"at":"Bern"}'), ("call_8", '{"at":"Rom"}')]
+    assert message_of([piece.delta for piece in pieces])[0] == reply.message
+
+
 async def test_tool_calls_are_read_from_anthropics_blocks(anthropic: Bench) -> None:
     block: dict[str, Any] = {"type": "tool_use", "id": "call_7", "name": "weather", "input": {}}
     events: list[dict[str, Any]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from timmy.clock import ManualClock
-from timmy.db import Database
+from timmy.db import Database, Tx
 from timmy.ids import system_random
 from timmy.ledger import Code, Move, audit, chart, commit
 from timmy.lightning import payouts, store
@@ -44,6 +44,35 @@ async def test_what_the_wallet_held_before_is_written_down_once_as_the_operators
     assert first.opened_now == OWN
     assert (again.opened_now, again.missing, again.surplus) == (None, Msats(0), Msats(0))
     assert all(check.holds for check in await db.read(audit))
+
+
+async def ask(db: Database, amount: Msats) -> None:
+    """An invoice that is shown to somebody."""
+    row = {"id": "inv", "purpose": "p", "subject": "j", "account": chart.job("j"), "amount_msat": amount.value}
+    times = {"created_at_ms": 1, "expires_at_ms": 2, "look_at_ms": 1}
+    await db.write(store.insert_invoices, [{**row, **times}])
+
+
+@pytest.mark.parametrize("own", [Msats(0), OWN])
+async def test_a_payment_that_is_not_in_the_books_yet_is_not_taken_for_the_operators(
+    db: Database, clock: ManualClock, purse: Purse, own: Msats
+) -> None:
+    """The first look at a new server, in the moment between the wallet's hearing of a payment and ours."""
+    purse.holds = own + PAID
+    await ask(db, PAID)
+    reconciler = Reconciler(db, clock, purse)
+    first = await reconciler.compare()
+    assert first is not None
+    assert (first.opened_now or Msats(0)) == own
+    await db.write(settle)
+    then = await reconciler.watch_once()
+    assert then is not None
+    assert (then.missing, then.surplus) == (Msats(0), Msats(0))
+
+
+def settle(tx: Tx) -> None:
+    tx.run("UPDATE invoices SET state = 'settled', payment_hash = 'h', received_msat = amount_msat")
+    commit(tx, 1, Move("a payment", chart.LIGHTNING, chart.job("j"), PAID, Code.PAYMENT_RECEIVED))
 
 
 async def test_a_wallet_that_holds_what_came_in_agrees(db: Database, clock: ManualClock, purse: Purse) -> None:

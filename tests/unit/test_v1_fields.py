@@ -52,3 +52,21 @@ def test_the_name_of_an_unknown_field_is_not_told_back_at_any_length() -> None:
         call(**{"y" * 100_000: 1})
     assert "y" * 64 in refused.value.message
     assert len(refused.value.message) < 1_000
+
+
+@pytest.mark.fault("E19")
+@pytest.mark.parametrize("name", ["refusal", "reasoning_content"])
+def test_what_an_answer_said_besides_is_a_text(name: str) -> None:
+    """Or the provider is the one to refuse it, and the caller is told that the model is out of order."""
+    with pytest.raises(ParamInvalid) as refused:
+        call(messages=[{"role": "assistant", "content": "Hello.", name: {"a": 1}}])
+    assert refused.value.extra["param"] == f"messages[0].{name}"
+
+
+@pytest.mark.parametrize("name", ["include_usage", "include_obfuscation"])
+def test_an_option_of_a_stream_is_yes_or_no_or_left_out(name: str) -> None:
+    with pytest.raises(ParamInvalid) as refused:
+        call(stream=True, stream_options={name: "yes"})
+    assert refused.value.extra["param"] == f"stream_options.{name}"
+    assert call(stream=True, stream_options={name: None}).include_usage is False
+    assert call(stream=True, stream_options={"include_usage": True, "include_obfuscation": None}).include_usage is True

@@ -53,6 +53,7 @@ class Live:
         self.id, self.model, self.started_at_ms = beginning.completion_id, beginning.wanted.model, beginning.at_ms
         self._holding = begun.holding
         self._capacity = beginning.quote.output_tokens_within(begun.holding.in_all, beginning.input_tokens)
+        self._most = beginning.quote.charge(beginning.most_input, beginning.cap)  # that it was said to come to, whatever a provider does
         self._step = STEP_TOKENS
         self._tokens = 0
         self._pieces: list[Piece] = []  # all that was produced
@@ -189,17 +190,19 @@ class Live:
         beginning, limit = self._begun.beginning, self._begun.limit
         if self._tokens > limit * OVER_LIMIT_FACTOR + OVER_LIMIT_SLACK:
             return False
+        if self._holding.in_all >= self._most:
+            return True  # what is written beyond the caller's limit is the house's to pay
         self._step = min(self._step * 2, STEP_TOKENS_MAX)
         ahead = max(self._tokens, min(self._tokens + self._step, limit))
         charge = beginning.quote.charge
-        least = charge(beginning.input_tokens, self._tokens)
+        least = min(charge(beginning.input_tokens, self._tokens), self._most)
         await self._hold(charge(beginning.input_tokens, ahead), least)
         self._capacity = beginning.quote.output_tokens_within(self._holding.in_all, beginning.input_tokens)
         return self._holding.in_all >= least
 
     async def _hold(self, wanted: Msats, least: Msats) -> None:
         """Bring what is held to `wanted`, or as near as there is money for; not at all if `least` cannot be reached."""
-        held, room = self._holding.in_all, self._begun.room
+        held, room, wanted = self._holding.in_all, self._begun.room, min(wanted, self._most)
         extension = Extension(
             self.id,
             self._holding.session_id,

@@ -96,9 +96,11 @@ def standing(tx: Tx) -> Standing:
 
 
 def _open(tx: Tx, before: Standing, wallet: Msats, at_ms: int) -> Comparison:
-    own = Msats(max(0, wallet.value - before.holds.value))
-    if not own:
-        return Comparison(before, wallet)  # nothing was there before: nothing to write down, now or later
+    # What customers have been asked for may be in the wallet already and not yet in the books. Taken for the operator's, it would be
+    # missing as soon as it is credited; the other way round, some of the operator's is a surplus, which stops nothing.
+    own = Msats(max(0, wallet.value - before.holds.value - store.awaited(tx)))
+    if not own or standing(tx) != before:
+        return Comparison(before, wallet)
     commit(tx, at_ms, Move(OPENING, chart.LIGHTNING, chart.OPERATOR, own, Code.OPERATOR_CORRECTION))
     return Comparison(standing(tx), wallet, own)
 

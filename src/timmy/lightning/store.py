@@ -276,6 +276,16 @@ def lightning_account(tx: Tx) -> Row:
     return row
 
 
+def awaited(tx: Tx) -> int:
+    """What has been asked for and is not in the books: whoever pays late pays too."""
+    row = tx.one(
+        """SELECT CAST(COALESCE(SUM(amount_msat), 0) AS BIGINT) AS msat FROM invoices WHERE state IN ('open', 'lapsed', 'asked')"""
+    )
+    assert row is not None, "an aggregate has a row"
+    msat: int = row["msat"]
+    return msat
+
+
 def live_and_owed(tx: Tx) -> list[Row]:
     """Obligations with more than one payout on its way, or payouts whose sats are not set aside: both must be none."""
     return tx.all(

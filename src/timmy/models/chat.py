@@ -134,6 +134,7 @@ class Draft:
         self._limit = max_output_tokens
         self._content, self._reasoning, self._refusal = Pieces(), Pieces(), Pieces()
         self._calls: dict[int, dict[str, Any]] = {}
+        self._places: dict[int, int] = {}  # where the call stands that a provider goes on with by this index
         self._call_chars = 0
         self.finish: str | None = None
         self.reported: Reported | None = None
@@ -200,17 +201,24 @@ class Draft:
         """A part of a tool call: `index`, and the first time `id` and the function's name. What makes no sense is left out."""
         if not isinstance(given, dict):
             return None
-        place = given.get("index", len(self._calls))
-        if not isinstance(place, int) or not 0 <= place < CALLS_MAX:
+        index = given.get("index", len(self._calls))
+        if not isinstance(index, int) or not 0 <= index < CALLS_MAX:
             return None
         function = given.get("function")
         function = function if isinstance(function, dict) else {}
-        name, arguments = _cleaned(function.get("name")), _cleaned(function.get("arguments"))
+        id, name, arguments = _cleaned(given.get("id")), _cleaned(function.get("name")), _cleaned(function.get("arguments"))
+        place = self._places.get(index, index)
+        call = self._calls.get(place)
+        if call is not None and name and id and id != call["id"]:
+            # Another call by the same index: Ollama and Gemini give each of them 0, or none.
+            place, call = max(self._calls) + 1, None
+            if place >= CALLS_MAX:
+                return None
+        self._places[index] = place
         self._call_chars += len(name) + len(arguments)
         delta: dict[str, Any] = {"index": place}
-        call = self._calls.get(place)
         if call is None:
-            id = _cleaned(given.get("id")) or f"call_{place}"
+            id = id or f"call_{place}"
             call = self._calls[place] = {"id": id, "type": "function", "function": {"name": name, "arguments": ""}}
             delta |= {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
         else:

@@ -310,7 +310,10 @@ def _numbered(calls: object) -> object:
     """In a whole message, tool calls have no `index`: their order is it."""
     if not isinstance(calls, list):
         return None
-    return [{"index": place, **call} if isinstance(call, dict) else None for place, call in enumerate(calls)]
+    return [
+        ({**call, "index": place} if call.get("index") is None else call) if isinstance(call, dict) else None
+        for place, call in enumerate(calls)
+    ]
 
 
 def _text(value: object) -> str:

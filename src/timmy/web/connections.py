@@ -1,23 +1,148 @@
-"""An answer that is whole leaves in one piece. uvicorn writes head and body apart: two calls into the kernel, and two times that whoever
-waits for it is woken.
+"""Connections, bounded before anything is known of who speaks; and answers that leave whole.
+
+uvicorn keeps a head however long it becomes, and waits for its end for ever. It takes what comes behind a body for headers, and tells the
+request that came last, and not the one that is being answered, when the reader has gone. It loses the body where another protocol is
+offered. And it writes head and body apart: two calls into
+the kernel, and two times that whoever waits for it is woken.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from typing import Any, cast
 
+import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from timmy.errors import TimmyError
+from timmy.ids import new_id
 from timmy.web.bodies import HERE
+from timmy.web.problems import trouble
+from timmy.web.refusals import HeadersTooLarge, RequestMalformed
 
 TOGETHER_BYTES_MAX = 65_536  # of a body; to copy a longer one would cost more than to write it by itself
+HEAD_BYTES_MAX = 65_536  # in a row that bring nothing of a body: of a head, of trailers, of what stands beside a chunk's size
+HEAD_SECONDS_MAX = 20.0
+TRAILERS: Any = deque(maxlen=0)  # keeps nothing
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's own, up to where the application is called for a request."""
+    """uvicorn's own, within bounds, up to where the application is called for a request."""
+
+    url = b""  # of the head that is being read
+    _has_moved = False  # by what came last: a head was whole, or there was something of a body
+    _barren_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None  # the last that was begun; uvicorn knows the last that was asked
+    _is_socket = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Who says nothing at all is as idle as one that was answered.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._has_moved = False
+        self._hear(data)
+        if self._has_moved:
+            self._barren_bytes = 0
+        else:
+            self._barren_bytes += len(data)
+            if self._barren_bytes > HEAD_BYTES_MAX and not self._is_socket:
+                self._refuse(HeadersTooLarge(f"The head of a request may have at most {HEAD_BYTES_MAX} bytes."))
+        if self.cycle is not None and self.cycle.scope is self.scope:  # the head of what came last is whole
+            if self._head_timer is not None:
+                self._stop_clock()
+        elif self._head_timer is None and not self._is_socket:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._head_is_late)
+
+    def _hear(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._go_on(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _go_on(self, rest: bytes) -> None:
+        """In HTTP/1.1, where another protocol was offered that is not spoken here (RFC 9110, section 7.8): curl and Java's client offer
+        HTTP/2 with any request. The parser takes the body for that protocol's, so it is shown the head again, without the offer."""
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
+        head += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._hear(b"".join([*head, b"\r\n", rest]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_clock()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._is_socket = True
+        self._stop_clock()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(
+            RequestMalformed("This is not HTTP/1.1 as it can be read here. Look at the request line, the headers and the lengths.")
+        )
+
+    def _refuse(self, error: TimmyError) -> None:
+        """And hang up: nobody knows where the next request would begin."""
+        if self.transport.is_closing():
+            return
+        if self._answering is None or self._answering.response_complete or not self._answering.response_started:
+            answer = trouble(error, self.url.decode("latin-1"), new_id("req"))
+            fields = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+            lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+            self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status_code], lines, bytes(answer.body)))
+        self.transport.close()
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._answering is not None and not self._answering.response_complete:  # it is we who have not read on
+            self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._head_is_late)
+        else:
+            self.transport.close()
+
+    def _stop_clock(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    # ---- for the parser
+
+    def on_headers_complete(self) -> None:
+        self._has_moved = True
+        if self.parser.should_upgrade() and not self._should_upgrade() and self.parser.get_method() != b"CONNECT":
+            return  # it will be heard again
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            # What is named behind the body would pass for what a proxy has said in front of it (RFC 9110, section 6.5.1).
+            self.headers = TRAILERS
+
+    def on_body(self, body: bytes) -> None:
+        self._has_moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
         super()._start_asgi_task(cycle, cast(Any, Answering(cycle, app)))
 
 

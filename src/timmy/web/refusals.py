@@ -19,6 +19,11 @@ class RateLimited(Refusal):
         self.retry_after_seconds = retry_after_seconds
 
 
+class RequestMalformed(Refusal):
+    code = "request_malformed"
+    title = "The request is not HTTP as it can be read here"
+
+
 class HeadersTooLarge(Refusal):
     status = 431
     code = "headers_too_large"

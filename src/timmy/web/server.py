@@ -18,7 +18,6 @@ CONNECTIONS_MAX = 4_000  # more at once are answered with 503 by uvicorn itself
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 s of usual proxies, so that it is never us who hang up on a reused connection
 GRACE_SECONDS = 10  # what is still running then is cancelled; it is resumed at the next start
-HEAD_BYTES_MAX = 65_536
 OPEN_FILES_MAX = 65_536
 
 
@@ -69,6 +68,5 @@ def server(app: ASGIApp, house: WebHouse, *, host: str, port: int) -> Server:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
     )
     return Server(config, house, sockets)

@@ -36,6 +36,7 @@ PING_SECONDS = 25.0  # proxies give up on a silent connection after 30 or 60
 PONG_SECONDS = 20.0
 ROUND_SECONDS = 5.0
 PING = b"\x89\x00"  # RFC 6455 section 5.5.2, without a payload: the same for all
+UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 GOING_AWAY, NOT_TEXT, POLICY = 1001, 1007, 1008
 
 Whose = TypeVar("Whose")
@@ -118,6 +119,13 @@ class Socket(WebSocketsSansIOProtocol):
                 line.hear(early.get("text") or early.get("bytes") or b"")
         if self.read_paused and not line.is_closing:
             self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            # A request that the protocol cannot read is no event to uvicorn, which would wait for another.
+            self.transport.write(b"".join(self.conn.data_to_send()) or UNREADABLE)
+            self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)

@@ -102,7 +102,10 @@ def _stream_options(given: Document, stream: bool) -> bool:
     if not stream:
         raise ParamInvalid("stream_options is for a call with stream.", param="stream_options")
     _only("stream_options", options, ("include_usage", "include_obfuscation"))
-    return _flag(options, "include_usage")
+    for name, value in options.items():
+        if value is not None:
+            _boolean(f"stream_options.{name}", value)
+    return bool(options.get("include_usage"))
 
 
 def _messages(given: Document) -> list[Document]:
@@ -124,6 +127,9 @@ def _message(where: str, message: object) -> Document:
     _only(where, kept, ROLES[role])
     if "name" in kept:
         _name(f"{where}.name", kept["name"])
+    for name in ("refusal", "reasoning_content"):
+        if not isinstance(kept.get(name, ""), str):
+            raise ParamInvalid(f"{where}.{name} must be a text.", param=f"{where}.{name}")
     if "tool_calls" in kept:
         _tool_calls(f"{where}.tool_calls", kept["tool_calls"])
     if role == "tool":
