@@ -137,6 +137,13 @@ async def test_a_server_that_is_not_there_is_said_to_be_down(notebook: Notebook,
             await timmy.estimate(QUESTION)
 
 
+@pytest.mark.parametrize("url", ["timmy.example.com", "http://me:secret@127.0.0.1:1", "http://127.0.0.1:1/?a=b", "http://127.0.0.1:1#x"])
+async def test_an_address_that_could_not_work_is_refused_and_no_password_is_repeated(url: str, notebook: Notebook) -> None:
+    with pytest.raises(ValueError, match="The address of a Timmy") as refused:
+        AsyncTimmy(url, notebook=notebook)
+    assert "secret" not in str(refused.value)
+
+
 # Sessions and the notebook -----------------------------------------------------------------------------
 
 
