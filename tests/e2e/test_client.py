@@ -18,7 +18,7 @@ from timmy.client.errors import (
     ServerDown,
     ServerRefused,
 )
-from timmy.client.purses import DevelopmentPurse
+from timmy.client.purses import DevelopmentPurse, open_purse
 from timmy.identity import macaroons
 from timmy.money import Msats, Sats
 
@@ -142,6 +142,15 @@ async def test_an_address_that_could_not_work_is_refused_and_no_password_is_repe
     with pytest.raises(ValueError, match="The address of a Timmy") as refused:
         AsyncTimmy(url, notebook=notebook)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wallet", "says"),
+    [("electrum+", "where the wallet is"), ("lnd+", "where the wallet is"), ("lnd+https://127.0.0.1:1", "macaroon=FILE")],
+)
+async def test_half_a_wallets_address_is_answered_with_what_is_missing(wallet: str, says: str) -> None:
+    with pytest.raises(NoWallet, match=says):
+        await open_purse(wallet, "http://127.0.0.1:1")
 
 
 # Sessions and the notebook -----------------------------------------------------------------------------
