@@ -153,6 +153,30 @@ async def test_without_a_wallet_a_person_pays_from_the_screen(buyer: Buyer) -> N
     os.close(terminal.master)
 
 
+@pytest.mark.parametrize("typed", ["Ctrl-C", "\x04", "nowhere\n"])
+async def test_whoever_names_no_place_for_the_rest_is_told_how_to_claim_it_later(buyer: Buyer, typed: str) -> None:
+    terminal = await at_a_terminal(buyer, "ask", QUESTION)
+    judged = (await terminal.until(INVOICE.pattern))[1]
+    await buyer.pays(judged)
+    await buyer.pays((await terminal.until(rf"^(?!{judged})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1])
+    await terminal.until("Where to")
+    if typed == "Ctrl-C":
+        terminal.process.send_signal(signal.SIGINT)
+    else:
+        os.write(terminal.master, typed.encode())
+    assert await terminal.end() == 0, terminal.seen
+    assert re.search(r"They stay yours: timmy ask --claim job_\w+", terminal.seen)
+    assert "Aborted" not in terminal.seen
+    os.close(terminal.master)
+
+
+async def test_a_place_that_is_none_is_refused_before_anything_is_asked_for(buyer: Buyer) -> None:
+    for words in (("ask", QUESTION, "--refund-to"), ("session", "close", "--to"), ("ask", "--claim", "job_x", "--refund-to")):
+        code, out, err = await buyer.types(*words, "nowhere", TIMMY_SERVER="http://127.0.0.1:1")
+        assert (code, out) == (2, "")
+        assert "an LNURL" in err
+
+
 async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None:
     terminal = await at_a_terminal(buyer, "ask", QUESTION)
     judged = (await terminal.until(INVOICE.pattern))[1]
@@ -296,7 +320,8 @@ async def test_what_cannot_be_is_said_in_a_sentence(buyer: Buyer) -> None:
         (("ask",), "Say what you want"),
         (("ask", QUESTION, "--wallet", "foo:secret"), "foo is none that is known"),
         (("ask", QUESTION, "--wallet", "lnbits+https://host.example"), "admin key"),
-        (("ask", QUESTION, "--server", "ftp://x"), "no http"),
+        (("ask", QUESTION, "--server", "ftp://x"), "ftp://x is not the address of a Timmy"),
+        (("ask", QUESTION, "--server", "http://me:secret@127.0.0.1:1"), "no user name, password"),
         (("ask", QUESTION, "--server", "http://127.0.0.1:1"), "Is the address right"),
         (("ask", "x" * 501, "--wallet", "dev"), "500"),
         (("session", "status"), "no open session"),

@@ -18,7 +18,7 @@ from timmy.client.errors import (
     ServerDown,
     ServerRefused,
 )
-from timmy.client.purses import DevelopmentPurse
+from timmy.client.purses import DevelopmentPurse, open_purse
 from timmy.identity import macaroons
 from timmy.money import Msats, Sats
 
@@ -120,8 +120,9 @@ async def test_the_servers_own_words_are_kept(site: Site, notebook: Notebook) ->
 
 async def test_what_the_server_will_never_do_is_not_tried_again(site: Site, notebook: Notebook) -> None:
     async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        nothing = await timmy._buying.order("")
         with pytest.raises(ServerRefused):
-            await timmy.ask(QUESTION, refund_to="nowhere")
+            await anext(timmy.follow(nothing))
         with pytest.raises(ServerRefused):
             await timmy.open_session(Sats(1))
         session = await timmy.open_session(Sats(100))
@@ -134,6 +135,22 @@ async def test_a_server_that_is_not_there_is_said_to_be_down(notebook: Notebook,
     async with AsyncTimmy(f"http://127.0.0.1:{unused_port}", purse="dev", notebook=notebook) as timmy:
         with pytest.raises(ServerDown, match="Is the address right"):
             await timmy.estimate(QUESTION)
+
+
+@pytest.mark.parametrize("url", ["timmy.example.com", "http://me:secret@127.0.0.1:1", "http://127.0.0.1:1/?a=b", "http://127.0.0.1:1#x"])
+async def test_an_address_that_could_not_work_is_refused_and_no_password_is_repeated(url: str, notebook: Notebook) -> None:
+    with pytest.raises(ValueError, match="The address of a Timmy") as refused:
+        AsyncTimmy(url, notebook=notebook)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wallet", "says"),
+    [("electrum+", "where the wallet is"), ("lnd+", "where the wallet is"), ("lnd+https://127.0.0.1:1", "macaroon=FILE")],
+)
+async def test_half_a_wallets_address_is_answered_with_what_is_missing(wallet: str, says: str) -> None:
+    with pytest.raises(NoWallet, match=says):
+        await open_purse(wallet, "http://127.0.0.1:1")
 
 
 # Sessions and the notebook -----------------------------------------------------------------------------

@@ -107,7 +107,7 @@ async def build(
 
     `server=False` for tools beside a server: they do not lock it out, nor change its schema. `background=False` leaves the work to the
     caller. A clock, the randomness and a provider may be brought along. Raises NoHome, DatabaseDown, SchemaMismatch, SchemaOlder,
-    SecondServer, WalletDown."""
+    SchemaEmpty, SecondServer, WalletDown."""
     clock = clock or SystemClock()
     if server:
         settle(settings)

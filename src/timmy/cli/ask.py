@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,12 @@ def ask(
     wallet: buyer.Wallet = "",
     most: buyer.Most = None,
     per_day: buyer.PerDay = None,
-    refund_to: Annotated[str, typer.Option("--refund-to", help="A Lightning address for what is not used.", show_default=False)] = "",
+    refund_to: Annotated[
+        str,
+        typer.Option(
+            "--refund-to", help="A Lightning address or an LNURL for what is not used; with --claim an invoice, too.", show_default=False
+        ),
+    ] = "",
     price: Annotated[bool, typer.Option("--price", help="Only say what it would cost.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was interrupted at this server.")] = False,
     claim: Annotated[str, typer.Option("--claim", help="Take back what is owed for this job, to --refund-to.", show_default=False)] = "",
@@ -79,6 +85,10 @@ async def show_price(server: str, request: str, json: bool) -> None:
 
 
 async def buy(server: str, wallet: str, request: str, most: int | None, per_day: int | None, refund_to: str, json: bool) -> Answer:
+    from timmy.client import destinations
+
+    if refund_to:
+        destinations.read_for_later(refund_to)
     async with await buyer.counter(server, wallet, most, per_day) as timmy:
         made = await timmy.estimate(request)
         tell(price_of(made), "dim")
@@ -88,7 +98,7 @@ async def buy(server: str, wallet: str, request: str, most: int | None, per_day:
                 {"purchase": ended.purchase, "paidMsat": ended.paid.value, "costMsat": ended.cost.value, "job": dict(ended.job.document)}
             )
         outcome(ended)
-        await offer_refund(timmy, ended.job, refund_to)
+        await offer_refund(timmy, ended.job)
     return ended
 
 
@@ -115,7 +125,7 @@ async def go_on_with(timmy: AsyncTimmy, row: store.Row) -> None:
     if row["kind"] == "job":
         ended = await follow(timmy.follow(row["id"]), quiet=False)
         outcome(ended)
-        await offer_refund(timmy, ended.job, "")
+        await offer_refund(timmy, ended.job)
     else:
         await timmy.follow_session(row["id"])
         tell(f"The {row['kind']} of {row['subject'] or 'a new session'} is settled.", "green")
@@ -123,7 +133,7 @@ async def go_on_with(timmy: AsyncTimmy, row: store.Row) -> None:
 
 async def take(server: str, job_id: str, destination: str) -> None:
     if not destination:
-        fail("Say where to: --refund-to with a Lightning address, or with an invoice of exactly what is owed.")
+        fail("Say where to: --refund-to with a Lightning address, an LNURL, or an invoice of exactly what is owed.")
         raise typer.Exit(2)
     async with await buyer.counter(server, "") as timmy:
         job = await send_refund(timmy, job_id, destination)
@@ -186,30 +196,48 @@ def refund_part(job: Job) -> str:
     return f", {job.refund.owed.value} are owed back" if job.refund.owed else ""
 
 
-async def offer_refund(timmy: AsyncTimmy, job: Job, refund_to: str) -> None:
-    """What no purse could take: the person is asked, once, where it should go."""
-    if not job.refund.owed or job.refund.destination or (refund_to and not job.refund.trouble):
+async def offer_refund(timmy: AsyncTimmy, job: Job) -> None:
+    """What no purse could take, and the server does not send by itself: the person is asked, once, where it should go."""
+    if not job.refund.owed or job.refund.destination or (job.document.get("refundTo") and not job.refund.trouble):
         return
     if job.refund.trouble:
         tell(f"The refund did not arrive: {job.refund.trouble}", "yellow")
     if sys.stdin.isatty() and sys.stderr.isatty():
-        tell(f"{job.refund.owed.value} sats are yours. Paste a Lightning address, or an invoice of exactly {job.refund.owed.value} sats.")
-        destination = typer.prompt("Where to (Enter: later)", default="", show_default=False, err=True)
+        owed = job.refund.owed.value
+        tell(f"{owed} sats are yours. Paste a Lightning address, an LNURL, or an invoice of exactly {owed} sats.")
+        destination = where_to()
         if destination:
-            from timmy.client.errors import ServerRefused
-
             try:
                 tell(refund_words(await send_refund(timmy, job.id, destination)), "green")
                 return
-            except ServerRefused as refused:
-                fail(refused.message)
+            except TimmyError as trouble:
+                fail(buyer.as_typed(trouble.message))
     tell(f"They stay yours: timmy ask --claim {job.id} --refund-to you@wallet.example", "dim")
 
 
+def where_to() -> str:
+    """What was typed; nothing for Enter, Ctrl-D and Ctrl-C, which all mean "later": the answer is there, and the sats stay theirs."""
+    # asyncio takes the first Ctrl-C for itself, and would act on it only when this line has come to its end: which it does not.
+    outer = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return str(typer.prompt("Where to (Enter: later)", default="", show_default=False, err=True)).strip()
+    except typer.Abort:
+        tell("")
+        return ""
+    finally:
+        signal.signal(signal.SIGINT, outer)
+
+
 async def send_refund(timmy: AsyncTimmy, job_id: str, destination: str) -> Job:
-    place = destination.strip()
-    is_address = "@" in place
-    return await timmy.refund(job_id, invoice=None if is_address else place, lightning_address=place if is_address else None)
+    from timmy.client import destinations
+
+    place = destinations.read(destination)
+    return await timmy.refund(
+        job_id,
+        invoice=place.get(destinations.INVOICE),
+        lightning_address=place.get(destinations.ADDRESS),
+        lnurl=place.get(destinations.LNURL),
+    )
 
 
 def refund_words(job: Job) -> str:

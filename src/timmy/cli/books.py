@@ -29,8 +29,8 @@ def need_books(settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_books(settings: Settings) -> AsyncIterator[Database]:
-    """NoBooks where no server has ever run. SchemaOlder where the servers are of an older version: to migrate under them would be to
-    break them."""
+    """NoBooks or SchemaEmpty where no server has ever run. SchemaOlder where the servers are of an older version: to migrate under
+    them would be to break them."""
     from timmy.db import open_database
 
     need_books(settings)

@@ -129,8 +129,9 @@ def address(server: str) -> str:
     url = server.rstrip("/")
     try:
         TimmyHttp(url)
-    except ValueError:
-        fail(f"{plain(server)} is no http:// or https:// URL. Name a Timmy with --server or TIMMY_SERVER.")
+    except ValueError as trouble:
+        shown = plain(server.rpartition("@")[2])  # a password may stand before the @
+        fail(f"{shown} is not the address of a Timmy. {trouble}. Name one with --server or TIMMY_SERVER.")
         raise typer.Exit(2) from None
     return url
 

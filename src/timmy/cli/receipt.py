@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from timmy.cli import buyer
-from timmy.cli.screen import as_json, fail, sats, table
+from timmy.cli.screen import as_json, fail, sats, table, why_not
 from timmy.clock import SECOND_MS
 
 if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
@@ -66,8 +66,11 @@ def verify(
         raw = sys.stdin.read() if file == "-" else Path(file).read_text()
         words = answer.read_text() if answer is not None else None
         sent = body.read_bytes() if body is not None else None
-    except (OSError, UnicodeDecodeError) as trouble:
-        fail(f"The file cannot be read: {trouble}")
+    except OSError as trouble:
+        fail(f"{trouble.filename or file} cannot be read ({why_not(trouble)}).")
+        raise typer.Exit(2) from None
+    except UnicodeDecodeError:
+        fail("That is no text, so it is neither a receipt nor an answer. Was the whole file copied?")
         raise typer.Exit(2) from None
     try:
         receipt = receipts.read(raw)

@@ -114,20 +114,30 @@ def close(
     id: Id = "",
     server: buyer.Server = buyer.HERE,
     wallet: buyer.Wallet = "",
-    to: Annotated[str, typer.Option("--to", help="A Lightning address for the rest. Without it: your wallet.", show_default=False)] = "",
+    to: Annotated[
+        str,
+        typer.Option("--to", help="A Lightning address, an LNURL or an invoice for the rest. Without it: your wallet.", show_default=False),
+    ] = "",
 ) -> None:
     """End a session and take the rest back."""
+    from timmy.client import destinations
     from timmy.client.errors import NoWallet
 
+    place = destinations.read(to) if to else {}
+
     async def call() -> SessionStatus:
-        async with await buyer.counter(server, wallet) as timmy:
-            return await (await timmy.session(id or None)).close(lightning_address=to or None)
+        async with await buyer.counter(server, "" if to else wallet) as timmy:
+            return await (await timmy.session(id or None)).close(
+                invoice=place.get(destinations.INVOICE),
+                lightning_address=place.get(destinations.ADDRESS),
+                lnurl=place.get(destinations.LNURL),
+            )
 
     try:
         seen = buyer.run(call())
     except NoWallet as trouble:
         fail(f"{trouble.title}: {trouble.message}")
-        tell("--to takes a Lightning address; --wallet or TIMMY_WALLET names a wallet.", "dim")
+        tell("--to takes a Lightning address or an LNURL; --wallet or TIMMY_WALLET names a wallet.", "dim")
         raise typer.Exit(2) from None
     if seen.refund.trouble:
         fail(

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from timmy.client import receipts, store
+from timmy.client import destinations, receipts, store
 from timmy.client.answers import Estimate, Job, Reply, SessionStatus
 from timmy.client.buying import Answer, Buying, Event
 from timmy.client.errors import AnswerInvalid, NotKnownHere
@@ -72,13 +72,16 @@ class AsyncTimmy:
         return await self._buying.estimate(request)
 
     async def ask(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> Answer:
-        """Buy one answer: judged, paid, done, and what was too much taken back. `most`: for this call, with fees."""
+        """Buy one answer: judged, paid, done, and what was too much taken back. `most`: for this call, with fees. `refund_to`: a Lightning
+        address or an LNURL; without it, the purse."""
         return await last(self.stream(request, most=most, refund_to=refund_to))
 
     async def stream(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> AsyncGenerator[Event, None]:
         """The same as it happens: `Moved` jobs, `Piece`s of the answer (`Afresh`: it is begun again), and the `Answer` at last.
 
-        LimitReached comes before anything is paid. Interrupted later, `resume()` goes on with it."""
+        LimitReached and DestinationWrong come before anything is paid. Interrupted later, `resume()` goes on with it."""
+        if refund_to:
+            destinations.read_for_later(refund_to)
         await self._purse()
         await self._buying.check_price(request, most)
         id = await self._buying.order(request, most=most, refund_to=refund_to)
@@ -116,11 +119,14 @@ class AsyncTimmy:
     async def job(self, job_id: str) -> Job:
         return await self._buying.job(job_id)
 
-    async def refund(self, job_id: str, *, invoice: str | None = None, lightning_address: str | None = None) -> Job:
-        """Take back what is owed, to one of them."""
-        if (invoice is None) == (lightning_address is None):
-            raise ValueError("A refund goes to one place: an invoice, or a Lightning address.")
-        return await self._buying.refund(job_id, {"invoice": invoice} if invoice else {"lightningAddress": lightning_address or ""})
+    async def refund(
+        self, job_id: str, *, invoice: str | None = None, lightning_address: str | None = None, lnurl: str | None = None
+    ) -> Job:
+        """Take back what is owed, to one of them. An invoice is of exactly that amount."""
+        place = destinations.only_one(invoice=invoice, lightning_address=lightning_address, lnurl=lnurl)
+        if place is None:
+            raise ValueError("A refund goes to one place: an invoice, a Lightning address, or an LNURL.")
+        return await self._buying.refund(job_id, place)
 
     # Sessions --------------------------------------------------------------------------------------------
 
@@ -184,10 +190,11 @@ class AsyncSession:
         await self._timmy._purse()
         return await self._prefunding.follow(await self._prefunding.begin("topup", amount, self.id))
 
-    async def close(self, *, lightning_address: str | None = None) -> SessionStatus:
-        """Take the rest back, to the address or to the purse."""
+    async def close(self, *, lightning_address: str | None = None, lnurl: str | None = None, invoice: str | None = None) -> SessionStatus:
+        """Take the rest back, to the address, to the LNURL, to an invoice of exactly the rest in whole sats, or to the purse."""
+        place = destinations.only_one(invoice=invoice, lightning_address=lightning_address, lnurl=lnurl)
         await self._timmy._purse()
-        return await self._prefunding.close(self.id, self.macaroon, lightning_address=lightning_address)
+        return await self._prefunding.close(self.id, self.macaroon, place)
 
     def attenuate(
         self,

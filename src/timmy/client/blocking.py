@@ -74,8 +74,8 @@ class Timmy:
     def job(self, job_id: str) -> Job:
         return self._run(self._timmy.job(job_id))
 
-    def refund(self, job_id: str, *, invoice: str | None = None, lightning_address: str | None = None) -> Job:
-        return self._run(self._timmy.refund(job_id, invoice=invoice, lightning_address=lightning_address))
+    def refund(self, job_id: str, *, invoice: str | None = None, lightning_address: str | None = None, lnurl: str | None = None) -> Job:
+        return self._run(self._timmy.refund(job_id, invoice=invoice, lightning_address=lightning_address, lnurl=lnurl))
 
     def open_session(self, amount: Sats) -> Session:
         return Session(self, self._run(self._timmy.open_session(amount)))
@@ -132,8 +132,8 @@ class Session:
     def top_up(self, amount: Sats) -> SessionStatus:
         return self._timmy._run(self._session.top_up(amount))
 
-    def close(self, *, lightning_address: str | None = None) -> SessionStatus:
-        return self._timmy._run(self._session.close(lightning_address=lightning_address))
+    def close(self, *, lightning_address: str | None = None, lnurl: str | None = None, invoice: str | None = None) -> SessionStatus:
+        return self._timmy._run(self._session.close(lightning_address=lightning_address, lnurl=lnurl, invoice=invoice))
 
     def attenuate(
         self,

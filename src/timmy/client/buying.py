@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from timmy.client import answers, store
+from timmy.client import answers, destinations, store
 from timmy.client.answers import Estimate, Job
 from timmy.client.errors import AnswerInvalid, NotKnownHere, ServerDown, ServerRefused, Unfinished
 from timmy.client.http import TimmyHttp
@@ -24,6 +24,7 @@ from timmy.money import Msats, Sats
 REFUND_PATIENCE_SECONDS = 20.0
 LOOK_SECONDS = 0.3
 EVAL, WORK = "eval", "work"
+CLAIM_TO = "claimTo"  # in a purchase's body, and never sent: an LNURL, which a server takes only once something is owed
 UNPAID = {"awaiting_eval_payment": EVAL, "awaiting_work_payment": WORK}
 
 
@@ -89,9 +90,15 @@ class Buying:
         return made
 
     async def order(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> str:
-        """Written down before the server hears of it; the name of the purchase."""
+        """Written down before the server hears of it; the name of the purchase. DestinationWrong: nothing was begun."""
         id = new_id("buy")
-        body: dict[str, Any] = {"request": request, **({"refundTo": refund_to} if refund_to else {})}
+        place = destinations.read_for_later(refund_to) if refund_to else {}
+        address, lnurl = place.get(destinations.ADDRESS), place.get(destinations.LNURL)
+        body: dict[str, Any] = {"request": request}
+        if address:
+            body["refundTo"] = address
+        elif lnurl:
+            body[CLAIM_TO] = lnurl
         await self._notebook.do(
             store.insert_purchase,
             id=id,
@@ -155,8 +162,9 @@ class Buying:
 
     async def _begin(self, id: str, body: dict[str, Any]) -> str:
         # With the purchase's name as its Idempotency-Key: sent again after a crash, it is the same job.
+        sent = {name: value for name, value in body.items() if name != CLAIM_TO}
         try:
-            created = answers.text(await self._http.post("/api/jobs", body, key=id), "jobId")
+            created = answers.text(await self._http.post("/api/jobs", sent, key=id), "jobId")
         except ServerRefused as refused:
             if refused.is_for_good:
                 await self._notebook.drop(id, refused.message)
@@ -195,7 +203,7 @@ class Buying:
     async def _end(self, id: str, job: Job, body: dict[str, Any]) -> Answer:
         await self._see_the_last(job)
         if job.refund.owed and not body.get("refundTo"):
-            job = await self._claim(job)
+            job = await self._claim(job, body.get(CLAIM_TO))
         await self._notebook.do(store.end_purchase, id, json.dumps(job.document), self._notebook.now_ms())
         await self._keep_receipt(id, job.id)
         return await self._answer(id, job)
@@ -212,14 +220,16 @@ class Buying:
             return
         await self._notebook.do(store.keep_receipt, id, json.dumps(receipt))
 
-    async def _claim(self, job: Job) -> Job:
-        """Take the refund with an invoice of the purse's, where it can make one. Otherwise it stays claimable."""
+    async def _claim(self, job: Job, lnurl: str | None) -> Job:
+        """Take the refund to the LNURL that was named, or with an invoice of the purse's, where it can make one. Otherwise it stays
+        claimable."""
         purse = self._spending.purse
-        invoice = await purse.invoice(job.refund.owed, f"Refund of {job.id}") if purse else None
-        if invoice is None:
+        invoice = await purse.invoice(job.refund.owed, f"Refund of {job.id}") if purse and not lnurl else None
+        place = {destinations.LNURL: lnurl} if lnurl else {destinations.INVOICE: invoice} if invoice else None
+        if place is None:
             return job
         try:
-            return await self._arrived(await self.refund(job.id, {"invoice": invoice}))
+            return await self._arrived(await self.refund(job.id, place))
         except ServerRefused as refused:
             if refused.answer_status == 409:  # somebody of ours has claimed it, or it is on its way
                 return await self._arrived(await self.job(job.id))

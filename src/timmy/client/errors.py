@@ -66,6 +66,13 @@ class PaymentFailed(Refusal):
     title = "The wallet could not pay"
 
 
+class DestinationWrong(Refusal):
+    """What was given is no place for sats, or not for these; nothing was paid and nothing was moved."""
+
+    code = "destination_wrong"
+    title = "Nothing can be paid to that"
+
+
 class NoWallet(Refusal):
     code = "no_wallet"
     title = "A wallet is wanted"

@@ -40,6 +40,9 @@ class TimmyHttp:
         address = URL(url.rstrip("/"))
         if address.scheme not in ("http", "https") or not address.host:
             raise ValueError("The address of a Timmy looks like https://timmy.example.com")
+        # A password would be kept in the notebook and shown in errors, and cannot go beside a macaroon; a query would eat the paths.
+        if address.user is not None or address.password is not None or "?" in url or "#" in url:
+            raise ValueError("The address of a Timmy has no user name, password, ? or # in it: https://timmy.example.com")
         self.url = str(address).rstrip("/")
         self._token = token
         self._session: aiohttp.ClientSession | None = None

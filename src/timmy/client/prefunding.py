@@ -10,6 +10,7 @@ from typing import Any
 
 from timmy.client import answers, store
 from timmy.client.answers import Offer, Reply, SessionStatus
+from timmy.client.destinations import INVOICE, LNURL, Place, invoice_of
 from timmy.client.errors import InvoiceLapsed, NotKnownHere, NoWallet, ServerRefused, Unfinished
 from timmy.client.http import WORK_TIMEOUT_SECONDS, TimmyHttp
 from timmy.client.notebook import NO_LIMITS, Notebook
@@ -166,12 +167,12 @@ class Prefunding:
                     raise
             await asyncio.sleep(IN_PROGRESS_SECONDS)
 
-    async def close(self, session_id: str, macaroon: str, *, lightning_address: str | None = None) -> SessionStatus:
-        """End it. What is left goes to the address, or to an invoice of the purse's."""
+    async def close(self, session_id: str, macaroon: str, place: Place | None = None) -> SessionStatus:
+        """End it. What is left goes to the place, or to an invoice of the purse's."""
         status = await self.status(session_id)
         owed = status.balance.floor_sats() + status.refund.owed
         if owed and status.refund.destination is None:
-            destination = {"lightningAddress": lightning_address} if lightning_address else await self._own_invoice(owed, session_id)
+            destination = await self._destination(place, owed, session_id)
             path = f"/api/sessions/{session_id}/close"
             status = answers.session(await self._http.post(path, destination, key=new_id("cls"), bearer=macaroon))
         deadline = time.monotonic() + REFUND_PATIENCE_SECONDS
@@ -182,11 +183,21 @@ class Prefunding:
             await self._notebook.do(store.close_session, session_id, self._notebook.now_ms())
         return status
 
+    async def _destination(self, place: Place | None, owed: Sats, session_id: str) -> Place:
+        """As the server takes it: an LNURL is asked for an invoice first, from here."""
+        if place is None:
+            return await self._own_invoice(owed, session_id)
+        if LNURL in place:
+            return {INVOICE: await invoice_of(place[LNURL], owed, f"Rest of {session_id}")}
+        return place
+
     async def _own_invoice(self, owed: Sats, session_id: str) -> dict[str, str]:
         purse = self._spending.purse
         invoice = await purse.invoice(owed, f"Rest of {session_id}") if purse and owed else None
         if invoice is None:
-            raise NoWallet(f"{owed.value} sats are to come back, and nobody said where to. Name a Lightning address, or a wallet.")
+            raise NoWallet(
+                f"{owed.value} sats are to come back, and nobody said where to. Name a Lightning address, an LNURL, or a wallet."
+            )
         return {"invoice": invoice}
 
 

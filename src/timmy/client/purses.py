@@ -128,6 +128,8 @@ async def open_purse(address: str, server_url: str) -> Purse:
         if address.startswith(f"{SCHEME}:"):
             return await _open_nwc(address)
         url = URL(rest)
+        if plus and not url.host:
+            raise NoWallet(f"After {kind[:KIND_CHARS_SHOWN]}+ stands where the wallet is. A wallet is {WAYS}.")
         if kind == "lnbits" and plus:
             from timmy.lightning.wallets.lnbits import LnbitsWallet
 
@@ -160,6 +162,8 @@ async def _open_lnd(url: URL) -> Purse:
     from timmy.lightning.wallets.lnd_macaroon import TO_ASK_FOR, TO_BUY
     from timmy.settings.files import read_macaroon
 
+    if not url.query.get("macaroon"):
+        raise NoWallet(f"After LND's address stands the file of its macaroon: ?macaroon=FILE. A wallet is {WAYS}.")
     place, certificate = str(url.with_query(None)), url.query.get("cert")
     try:
         macaroon = read_macaroon(url.query.get("macaroon", ""))

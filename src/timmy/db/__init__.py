@@ -19,7 +19,7 @@ def open_database(url: str, *, server: bool = False, migrate: bool = True, probe
     """`sqlite:///absolute/path` or `postgresql://…`. `server`: refuse a second server on one SQLite file. `migrate=False`: the schema is
     left as it is, and must be this version's.
 
-    Raises DatabaseDown, SchemaMismatch, SchemaOlder, SecondServer."""
+    Raises DatabaseDown, SchemaMismatch, SchemaOlder, SchemaEmpty, SecondServer."""
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return SqliteDatabase(Path("/" + rest.lstrip("/")), server=server, migrate=migrate, probe=probe)

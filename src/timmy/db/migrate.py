@@ -36,6 +36,12 @@ class SchemaOlder(Refusal):
     title = "This database was written by an older version of Timmy"
 
 
+class SchemaEmpty(Refusal):
+    status = 409
+    code = "schema_empty"
+    title = "There is nothing of Timmy's in this database"
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     name: str
@@ -104,20 +110,25 @@ def migrate_postgres(connection: psycopg.Connection[dict[str, object]]) -> None:
 
 
 def look_at_sqlite(connection: sqlite3.Connection) -> None:
-    """Changes nothing. Raises SchemaOlder, SchemaMismatch where `migrate_sqlite` would have something to do, or to refuse."""
+    """Changes nothing. Raises SchemaEmpty, SchemaOlder, SchemaMismatch where `migrate_sqlite` would have something to do or refuse."""
     there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone()
     rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall() if there else []
-    _refuse_older("sqlite", {row["name"]: row["sha256"] for row in rows})
+    _refuse_other("sqlite", {row["name"]: row["sha256"] for row in rows})
 
 
 def look_at_postgres(connection: psycopg.Connection[dict[str, object]]) -> None:
-    """Changes nothing. Raises SchemaOlder, SchemaMismatch where `migrate_postgres` would have something to do, or to refuse."""
+    """Changes nothing. Raises SchemaEmpty, SchemaOlder, SchemaMismatch where `migrate_postgres` would have something to do or refuse."""
     found = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL AS there").fetchone()
     rows = connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall() if found and found["there"] else []
-    _refuse_older("postgres", {str(row["name"]): str(row["sha256"]) for row in rows})
+    _refuse_other("postgres", {str(row["name"]): str(row["sha256"]) for row in rows})
 
 
-def _refuse_older(engine: str, applied: dict[str, str]) -> None:
+def _refuse_other(engine: str, applied: dict[str, str]) -> None:
+    if not applied:
+        raise SchemaEmpty(
+            "no server has run with it yet. Is DATA_DIR or DATABASE_URL what it was for the server? If so, start `timmy serve`"
+            " once, which makes the tables, or fill it from a backup with `timmy restore`."
+        )
     missing = _pending(engine, applied)
     if missing:
         raise SchemaOlder(
