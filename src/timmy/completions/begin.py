@@ -39,7 +39,7 @@ RETRY_WITHIN_MS = 1_800_000  # an SDK waits ten minutes for an answer, and asks 
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Funds:
     """What a key was found to spend from when it was brought before. It is so for ever: a key is made for one session, with its limits."""
 
     session_id: str
@@ -49,7 +49,7 @@ class Spent:
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """Somebody would have a call. `most_input` bounds its prompt, `input_tokens` is our own count of it; `cap` bounds its answer.
-    `thinking`: whether the model may think unseen. `spent`: where the key is known, so that all it needs is asked for at once."""
+    `thinking`: whether the model may think unseen. `funds`: where the key is known, so that all it needs is asked for at once."""
 
     completion_id: str
     macaroon: Macaroon
@@ -61,7 +61,7 @@ class Beginning:
     cap: int
     thinking: Thinking
     at_ms: int
-    spent: Spent | None = None
+    funds: Funds | None = None
 
     @property
     def grows(self) -> bool:
@@ -104,8 +104,8 @@ class Replayed:
     permit: Permit
 
 
-def spent_by(permit: Permit) -> Spent:
-    return Spent(permit.session_id, frozenset(accounts_of(permit.session_id, permit.grant.budgets)))
+def funds_of(permit: Permit) -> Funds:
+    return Funds(permit.session_id, frozenset(accounts_of(permit.session_id, permit.grant.budgets)))
 
 
 class KeyTaken(Exception):
@@ -117,7 +117,7 @@ Outcome = Begun | Replayed | Refusal
 
 def begin_all(tx: Tx, beginnings: Sequence[Beginning], terms: Terms) -> list[Outcome]:
     """Authorize, decide and reserve. A call that cannot be held is refused, and leaves nothing behind."""
-    held = _Held(tx, [each.spent for each in beginnings])
+    held = _Held(tx, [each.funds for each in beginnings])
     outcomes: list[Outcome | Permit] = list(permits(tx, [Brought(each.macaroon, each.use) for each in beginnings], terms.sessions))
     repeated = _repeated(tx, [each for each in beginnings if each.wanted.is_retry and each.wanted.key is None])
     keyed: dict[tuple[str, str, str], str] = {}  # the Idempotency-Keys of this group: its owner → the body's hash
@@ -181,22 +181,22 @@ class _Held:
     left it. Where all the keys are known, that is asked for on the way that they are looked at on. All or nothing: accounts are locked in
     one order by everybody."""
 
-    def __init__(self, tx: Tx, known: Sequence[Spent | None]) -> None:
+    def __init__(self, tx: Tx, known: Sequence[Funds | None]) -> None:
         self.still = Still()
         self._asked_for: set[str] = set()
-        spent = [each for each in known if each is not None]
-        if len(spent) == len(known):
-            self._ask(tx, spent)
+        funds = [each for each in known if each is not None]
+        if len(funds) == len(known):
+            self._ask(tx, funds)
 
-    def _ask(self, tx: Tx, spent: Sequence[Spent]) -> None:
-        self.still.ask(tx, {account for each in spent for account in each.accounts})
-        self._asked_for = {each.session_id for each in spent}
+    def _ask(self, tx: Tx, funds: Sequence[Funds]) -> None:
+        self.still.ask(tx, {account for each in funds for account in each.accounts})
+        self._asked_for = {each.session_id for each in funds}
         self._sessions = sessions_store.ask_all(tx, self._asked_for)
 
-    def sessions(self, tx: Tx, spent: Sequence[Spent]) -> dict[str, Row]:
-        if not self._asked_for.issuperset(each.session_id for each in spent):
-            self._ask(tx, spent)
-        return {row["id"]: row for row in self._sessions.rows} if spent else {}
+    def sessions(self, tx: Tx, funds: Sequence[Funds]) -> dict[str, Row]:
+        if not self._asked_for.issuperset(each.session_id for each in funds):
+            self._ask(tx, funds)
+        return {row["id"]: row for row in self._sessions.rows} if funds else {}
 
 
 class _Purses:
@@ -205,11 +205,11 @@ class _Purses:
     def __init__(self, tx: Tx, calls: Sequence[tuple[Beginning, Permit]], held: _Held, terms: Terms) -> None:
         self._terms = terms.sessions
         budgets = [budget for _, permit in calls for budget in permit.grant.budgets]
-        spent = [spent_by(permit) for _, permit in calls]
-        ids = {each.session_id for each in spent}
+        funds = [funds_of(permit) for _, permit in calls]
+        ids = {each.session_id for each in funds}
         self.still = held.still
-        self._sessions = held.sessions(tx, spent)
-        self._left = self.still.hold(tx, {account for each in spent for account in each.accounts}) | new_limits(tx, budgets)
+        self._sessions = held.sessions(tx, funds)
+        self._left = self.still.hold(tx, {account for each in funds for account in each.accounts}) | new_limits(tx, budgets)
         self._balances = {id: Msats(balance) for id, (balance, _) in balances(tx, ids, self.still).items()} if ids else {}
 
     def used(self, session_ids: Collection[str], at_ms: int) -> list[str]:

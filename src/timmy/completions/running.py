@@ -12,7 +12,7 @@ import structlog
 
 from timmy.clock import Clock
 from timmy.completions import store
-from timmy.completions.begin import Beginning, Begun, Extension, KeyTaken, Outcome, Replayed, Spent, begin_all, extend_all, spent_by
+from timmy.completions.begin import Beginning, Begun, Extension, Funds, KeyTaken, Outcome, Replayed, begin_all, extend_all, funds_of
 from timmy.completions.finish import End, completion_view, died, end_all
 from timmy.completions.holding import Holding
 from timmy.completions.live import Live
@@ -49,7 +49,7 @@ class Running:
         self._terms = terms
         self._calls: dict[str, asyncio.Task[CompletionView]] = {}  # of this process, by id; streams are here while they are written
         self._lives: dict[str, Live] = {}
-        self._spent: dict[str, Spent] = {}  # by key, of those that have bought something of late
+        self._funds: dict[str, Funds] = {}  # by key, of those that have bought something of late
         self._heart: asyncio.Task[None] | None = None
         self.handlers = {SWEEP: self.sweep}
 
@@ -129,12 +129,12 @@ class Running:
         return await self._finish(end)
 
     async def _begin(self, beginning: Beginning) -> Begun | Replayed:
-        beginning = replace(beginning, spent=self._spent.get(beginning.caller))
+        beginning = replace(beginning, funds=self._funds.get(beginning.caller))
         begun = await self._begin_once(beginning)
-        if beginning.spent is None and isinstance(begun, Begun):
-            if len(self._spent) >= KEYS_KNOWN_MAX:
-                self._spent.clear()  # whoever is still there is known again with the next call
-            self._spent[beginning.caller] = spent_by(begun.permit)
+        if beginning.funds is None and isinstance(begun, Begun):
+            if len(self._funds) >= KEYS_KNOWN_MAX:
+                self._funds.clear()  # whoever is still there is known again with the next call
+            self._funds[beginning.caller] = funds_of(begun.permit)
         return begun
 
     async def _begin_once(self, beginning: Beginning) -> Begun | Replayed:
