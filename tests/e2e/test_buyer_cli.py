@@ -236,6 +236,17 @@ async def test_a_limit_that_was_set_once_holds_for_every_ask(buyer: Buyer) -> No
     assert "Nothing was paid" in err
 
 
+async def test_the_limit_that_stops_an_ask_is_the_one_that_is_named(buyer: Buyer) -> None:
+    for option, here in (("--per-call", "--most"), ("--per-day", "--per-day")):
+        assert (await buyer.types("limits", option, "12"))[0] == 0
+        _, _, err = await buyer.types("ask", QUESTION, TIMMY_WALLET="dev")
+        assert f"timmy limits {option}" in err
+        assert f"{here} allows more here" not in err
+        assert (await buyer.types("limits", option, "0"))[0] == 0
+        _, _, err = await buyer.types("ask", QUESTION, here, "12", TIMMY_WALLET="dev")
+        assert f"{here} allows more here" in err
+
+
 async def test_a_session_beyond_the_limits_is_not_begun(buyer: Buyer) -> None:
     for words in (("open", "2000"), ("open", "200", "--most", "150"), ("open", "200", "--per-day", "150")):
         code, out, err = await buyer.types("session", *words, TIMMY_WALLET="dev")

@@ -105,6 +105,7 @@ async def buy(server: str, wallet: str, request: str, most: int | None, per_day:
 async def go_on(server: str, wallet: str, most: int | None, per_day: int | None) -> bool:
     """With each, whatever the others meet. False: one cannot be gone on with, and it was said why."""
     from timmy.client import store
+    from timmy.client.errors import LimitReached
 
     troubles: list[tuple[str, TimmyError]] = []
     async with await buyer.counter(server, wallet, most, per_day) as timmy:
@@ -118,6 +119,8 @@ async def go_on(server: str, wallet: str, most: int | None, per_day: int | None)
                 troubles.append((row["subject"] or row["id"], trouble))
     for name, met in troubles:
         fail(f"{name}: {buyer.as_typed(met.message)}")
+        if isinstance(met, LimitReached):
+            tell(buyer.more_allowed(met), "dim")
     return not troubles
 
 

@@ -21,6 +21,7 @@ from timmy.money import Msats, Sats
 
 if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
     from timmy.client import AsyncTimmy
+    from timmy.client.errors import LimitReached
 
 R = TypeVar("R")
 
@@ -141,6 +142,15 @@ def as_typed(message: str) -> str:
     return message.replace("resume()", "timmy ask --resume")
 
 
+def more_allowed(reached: LimitReached) -> str:
+    """What allows more, of the limit that said no and of no other."""
+    of_call = reached.extra.get("limit") == "per_call"
+    if reached.extra.get("of") == "notebook":
+        option = "--per-call" if of_call else "--per-day"
+        return f"timmy limits {option} SATS allows more: that limit is kept in your notebook, and holds for every program."
+    return f"{'--most' if of_call else '--per-day'} allows more here, within what timmy limits holds for every program."
+
+
 def run(call: Coroutine[Any, Any, R]) -> R:
     """To its end, or until somebody presses Ctrl-C; what was begun can be gone on with."""
     from timmy.client.errors import LimitReached, Unfinished
@@ -152,8 +162,7 @@ def run(call: Coroutine[Any, Any, R]) -> R:
         raise typer.Exit(STOPPED) from None
     except LimitReached as trouble:
         fail(f"{trouble.title}: {trouble.message}")
-        option = "--most" if trouble.extra.get("limit") == "per_call" else "--per-day"
-        tell(f"{option} allows more here, within what timmy limits holds for every program.", "dim")
+        tell(more_allowed(trouble), "dim")
         raise typer.Exit(2) from None
     except Unfinished as trouble:
         tell(f"{as_typed(trouble.message)}\ntimmy ask --resume goes on with it.", "yellow")
