@@ -50,9 +50,11 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 class HandPurse:
     """No wallet: a person with a phone. The invoice is shown, and the server will tell when it was paid."""
 
-    name = "a wallet of yours, by hand"
     network: Network | None = None
     adds_fees = False  # the phone's wallet pays its routing itself
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
         show_invoice(payment_request, amount.ceil_sats())
@@ -109,12 +111,12 @@ def answer(text: str) -> None:
 async def counter(server: str, wallet: str, most: int | None = None, per_day: int | None = None) -> AsyncTimmy:
     """The client, with the notebook of this person, and logged in where they have."""
     from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
-    from timmy.client.purses import open_purse
+    from timmy.client.purses import BY_HAND, open_purse
 
     notebook = Notebook()
     url = address(server)
     token = await notebook.do(store.login, url, notebook.now_ms())
-    purse: Purse = await open_purse(wallet, url) if wallet else HandPurse()
+    purse: Purse = await open_purse(wallet, url) if wallet else HandPurse(BY_HAND)
     if isinstance(purse, HandPurse):
         # Whoever pays by hand sees each price first; only what they have limited themselves is limited.
         limits = Limits(_sats(most), _sats(per_day))

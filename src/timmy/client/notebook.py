@@ -21,6 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from timmy.client import store
 from timmy.client.answers import Offer
 from timmy.client.errors import LimitReached, NotebookBroken, OtherWallet
+from timmy.client.purses import BY_HAND
 from timmy.clock import SECOND_MS, Clock, SystemClock
 from timmy.money import Msats, Sats
 
@@ -143,6 +144,11 @@ def _reserve(
         return "paid"
     if known is not None and known["state"] == "reserved":
         if known["wallet"] != wallet:
+            if known["wallet"] == BY_HAND:
+                raise OtherWallet(
+                    f"It was begun by hand, and may have been paid that way, so {wallet} is not used for it. Go on by hand, which shows the"
+                    " same invoice again: timmy ask --resume --wallet ''. Or let the invoice lapse: resume() ends it then."
+                )
             raise OtherWallet(
                 f"It was begun with {known['wallet']}, and may have arrived. Only that wallet can tell: go on with it, not with {wallet}."
             )

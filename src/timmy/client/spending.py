@@ -157,6 +157,8 @@ class Spending:
 
     async def _ask(self, row: store.Row) -> PaymentOutcome:
         """The wallet that it was begun with, if it is the one at hand."""
+        if row["wallet"] == purses.BY_HAND:
+            return NeverSent()  # there is nobody to ask, now or ever; what the server has not seen is taken as not sent
         if self.purse is None or self.purse.name != row["wallet"]:
             return Unknown("the wallet that paid it is not at hand")
         try:
