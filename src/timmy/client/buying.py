@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from timmy.client import answers, destinations, store
@@ -236,7 +236,8 @@ class Buying:
         except ServerRefused as refused:
             if refused.answer_status == 409:  # somebody of ours has claimed it, or it is on its way
                 return await self._arrived(await self.job(job.id))
-            return job  # owed for as long as it takes; the purchase itself is whole
+            # Owed for as long as it takes, and the purchase itself is whole; why it is not on its way is told with it.
+            return replace(job, refund=replace(job.refund, trouble=refused.message))
 
     async def _arrived(self, job: Job) -> Job:
         deadline = time.monotonic() + REFUND_PATIENCE_SECONDS
