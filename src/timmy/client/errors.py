@@ -31,7 +31,7 @@ class ServerRefused(Refusal):
 
 class ServerDown(Outage):
     code = "server_down"
-    title = "The server is not answering"
+    title = "No answer"
 
 
 class AnswerInvalid(Outage):
