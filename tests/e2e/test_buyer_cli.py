@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from bech32 import bech32_encode, convertbits
 
 from timmy.client import AsyncTimmy, Notebook, store
 from timmy.demo.server import Server, start_server
@@ -192,6 +193,70 @@ async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None
     os.write(again.master, b"\n")
     assert await again.end() == 0
     os.close(again.master)
+
+
+async def test_whoever_does_not_pay_for_one_by_hand_goes_on_with_the_next(buyer: Buyer) -> None:
+    async with AsyncTimmy(buyer.server.url, notebook=Notebook(buyer.home / "notebook.sqlite")) as timmy:
+        for request in ("What is the first?", QUESTION):
+            await timmy._buying.order(request)
+    terminal = await at_a_terminal(buyer, "ask", "--resume")
+    await terminal.until("1 of 2: What is the first")
+    first = (await terminal.until(INVOICE.pattern))[1]
+    terminal.process.send_signal(signal.SIGINT)
+    await terminal.until("Left for later")
+    await terminal.until("2 of 2: What is a satoshi")
+    judged = (await terminal.until(rf"^(?!{first})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1]
+    await buyer.pays(judged)
+    await buyer.pays((await terminal.until(rf"^(?!{first}|{judged})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1])
+    await terminal.until("Where to")
+    os.write(terminal.master, b"\n")
+    assert await terminal.end() == 1
+    assert "1 left for later: timmy ask --resume" in terminal.seen
+    os.close(terminal.master)
+    again = await at_a_terminal(buyer, "ask", "--resume")
+    assert (await again.until(INVOICE.pattern))[1] == first
+    again.process.send_signal(signal.SIGINT)
+    await again.until("Left for later")
+    assert await again.end() == 1
+    os.close(again.master)
+
+
+async def test_ctrl_c_twice_stops_all_that_is_gone_on_with(buyer: Buyer) -> None:
+    async with AsyncTimmy(buyer.server.url, notebook=Notebook(buyer.home / "notebook.sqlite")) as timmy:
+        for _ in range(3):
+            await timmy._buying.order(QUESTION)
+    terminal = await at_a_terminal(buyer, "ask", "--resume")
+    await terminal.until(INVOICE.pattern)
+    terminal.process.send_signal(signal.SIGINT)
+    await terminal.until("2 of 3")
+    terminal.process.send_signal(signal.SIGINT)
+    assert await terminal.end() == 130, terminal.seen
+    assert "3 of 3" not in terminal.seen
+    os.close(terminal.master)
+
+
+async def test_ctrl_c_where_a_key_is_asked_for_is_a_stop(buyer: Buyer) -> None:
+    terminal = await at_a_terminal(buyer, "login", "--import")
+    await terminal.until("nsec or hex")
+    terminal.process.send_signal(signal.SIGINT)
+    assert await terminal.end() == 130, terminal.seen
+    assert "No key was brought" in terminal.seen
+    os.close(terminal.master)
+
+
+async def test_a_refund_that_the_server_refuses_is_told_with_the_reason_and_the_way_to_claim_it(buyer: Buyer) -> None:
+    words = convertbits(b"https://127.0.0.1:1/.well-known/lnurlp/alice", 8, 5)
+    assert words is not None
+    code, _, err = await buyer.types("ask", QUESTION, "--refund-to", str(bech32_encode("lnurl", words)), TIMMY_WALLET="dev")
+    assert code == 0
+    assert re.search(r"The refund did not arrive: \w.{20,}", err), err
+    assert re.search(r"timmy ask --claim job_\w+ --refund-to", err)
+
+
+async def test_a_server_that_is_not_there_is_told_once(buyer: Buyer) -> None:
+    code, _, err = await buyer.types("ask", QUESTION, TIMMY_SERVER="http://127.0.0.1:1")
+    assert code == 2
+    assert err.count("answering") == 1
 
 
 async def test_what_cannot_be_gone_on_with_keeps_nothing_else_back(buyer: Buyer) -> None:
