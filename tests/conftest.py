@@ -57,6 +57,7 @@ LONGEST_FIRST = (
     "chaos/test_kill9.py",
     "e2e/test_backup.py",
     "e2e/test_buyer_cli.py",
+    "e2e/test_buyer_cli_resume.py",
     "contract/test_http_testkit.py",
     "chaos/test_crash_everywhere.py",
     "chaos/test_crash_on_postgres.py",

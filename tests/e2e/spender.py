@@ -1,7 +1,8 @@
-"""A buyer as a process of its own: `python -m tests.e2e.spender URL NOTEBOOK WALLET deposit|die`. The wallet is a file of what it has paid.
+"""A buyer as a process of its own: `python -m tests.e2e.spender URL NOTEBOOK WALLET deposit|ask|die`. The wallet is a file of what it has
+paid.
 
-`deposit` opens a session of 100 sats where a day allows three of them: exit code 0, or 3 where the limit said no. `die` asks a question,
-and is killed at once when the first payment has left.
+`deposit` opens a session of 100 sats where a day allows three of them: exit code 0, or 3 where the limit said no. `ask` buys an answer
+where a day allows two, with the same exit codes. `die` asks a question, and is killed at once when the first payment has left.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from timmy.money import Msats, Sats
 
 QUESTION = "What is a satoshi?"
 LIMITS = Limits(per_call=None, per_day=Sats(345))
+TWO_ANSWERS = Limits(per_call=None, per_day=Sats(60))
 REFUSED = 3
 
 
@@ -48,13 +50,14 @@ async def main(url: str, notebook: Path, wallet: Path, what: str) -> int:
         purse.noted()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    async with AsyncTimmy(url, purse=purse, notebook=Notebook(notebook), limits=LIMITS) as timmy:
+    limits = TWO_ANSWERS if what == "ask" else LIMITS
+    async with AsyncTimmy(url, purse=purse, notebook=Notebook(notebook), limits=limits) as timmy:
         if what == "die":
             purse.after = die
             await timmy.ask(QUESTION)
             return 1
         try:
-            await timmy.open_session(Sats(100))
+            await (timmy.ask(QUESTION) if what == "ask" else timmy.open_session(Sats(100)))
         except LimitReached:
             return REFUSED
     return 0

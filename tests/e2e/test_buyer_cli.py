@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import pty
 import re
 import signal
 import stat
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from bech32 import bech32_encode, convertbits
 
-from timmy.client import AsyncTimmy, Notebook, store
+from tests.e2e.buyers_terminal import INVOICE, QUESTION, Buyer, at_a_terminal
+from timmy.client import Notebook, store
 from timmy.demo.server import Server, start_server
 from timmy.errors import plain
 from timmy.identity import macaroons, nostr
-from timmy.lightning import bolt11
-from timmy.money import Sats
-
-QUESTION = "What is a satoshi?"
-END_WITHIN_SECONDS = 60
-INVOICE = re.compile(r"^(lnbcrt[a-z0-9]{100,})\r?$", re.MULTILINE)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,87 +30,9 @@ async def timmy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve
         yield running
 
 
-@dataclass
-class Buyer:
-    server: Server
-    home: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "TERM": "xterm",
-            "COLUMNS": "100",
-            "TIMMY_HOME": str(self.home),
-            "TIMMY_SERVER": self.server.url,
-        }
-
-    async def types(self, *words: str, typed: str = "", **environ: str) -> tuple[int | None, str, str]:
-        """Exit code, standard output, standard error."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "timmy", *words),
-            env={**self.environ, **environ},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(typed.encode()), END_WITHIN_SECONDS)
-        assert b"Traceback" not in err, err.decode()
-        return process.returncode, out.decode(), err.decode()
-
-    async def pays(self, payment_request: str) -> None:
-        payment_hash = bolt11.decode(payment_request).payment_hash
-        async with aiohttp.ClientSession() as http, http.post(f"{self.server.url}/api/dev/stub/pay/{payment_hash}") as answer:
-            assert answer.status == 200
-
-
 @pytest.fixture
 def buyer(timmy: Server, tmp_path: Path) -> Buyer:
     return Buyer(timmy, tmp_path / "home")
-
-
-@dataclass
-class Terminal:
-    """A program at a terminal of 100 columns, and all that it has written there."""
-
-    process: asyncio.subprocess.Process
-    master: int
-    seen: str = ""
-
-    async def until(self, pattern: str) -> re.Match[str]:
-        async with asyncio.timeout(END_WITHIN_SECONDS):
-            while True:
-                if found := re.search(pattern, self.seen, re.MULTILINE):
-                    return found
-                self.seen += (await asyncio.to_thread(self._read)).decode("utf-8", "replace")
-
-    async def end(self) -> int:
-        async with asyncio.timeout(END_WITHIN_SECONDS):
-            while piece := await asyncio.to_thread(self._read):
-                self.seen += piece.decode("utf-8", "replace")
-            return await self.process.wait()
-
-    def _read(self) -> bytes:
-        try:
-            return os.read(self.master, 65_536)
-        except OSError:  # what Linux says when nobody holds the other end any more
-            return b""
-
-
-async def at_a_terminal(buyer: Buyer, *words: str) -> Terminal:
-    master, slave = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "timmy", *words),
-        env=buyer.environ,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite that runs in the background was told to ignore it
-    )
-    os.close(slave)
-    return Terminal(process, master)
 
 
 async def test_the_answer_is_on_standard_output_and_the_price_beside_it(buyer: Buyer) -> None:
@@ -177,34 +90,28 @@ async def test_a_place_that_is_none_is_refused_before_anything_is_asked_for(buye
         assert "an LNURL" in err
 
 
-async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None:
-    terminal = await at_a_terminal(buyer, "ask", QUESTION)
-    judged = (await terminal.until(INVOICE.pattern))[1]
+async def test_ctrl_c_where_a_key_is_asked_for_is_a_stop(buyer: Buyer) -> None:
+    terminal = await at_a_terminal(buyer, "login", "--import")
+    await terminal.until("nsec or hex")
     terminal.process.send_signal(signal.SIGINT)
-    assert await terminal.end() == 130
-    assert "timmy ask --resume" in terminal.seen
+    assert await terminal.end() == 130, terminal.seen
+    assert "No key was brought" in terminal.seen
     os.close(terminal.master)
-    again = await at_a_terminal(buyer, "ask", "--resume")
-    assert (await again.until(INVOICE.pattern))[1] == judged  # the same invoice: nothing is bought twice
-    await buyer.pays(judged)
-    await buyer.pays((await again.until(rf"^(?!{judged})(lnbcrt[a-z0-9]{{100,}})\r?$"))[1])
-    await again.until("Where to")
-    os.write(again.master, b"\n")
-    assert await again.end() == 0
-    os.close(again.master)
 
 
-async def test_what_cannot_be_gone_on_with_keeps_nothing_else_back(buyer: Buyer) -> None:
-    notebook = Notebook(buyer.home / "notebook.sqlite")
-    async with AsyncTimmy(buyer.server.url, notebook=notebook) as timmy:
-        await timmy._prefunding.begin("topup", Sats(100), "ses_nobody")
-        await timmy._buying.order(QUESTION)
-    code, out, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
-    assert code == 1
-    assert "satoshi" in out
-    assert "ses_nobody: " in err
-    code, _, err = await buyer.types("ask", "--resume", TIMMY_WALLET="dev")
-    assert (code, "Nothing was interrupted" in err) == (0, True)
+async def test_a_refund_that_the_server_refuses_is_told_with_the_reason_and_the_way_to_claim_it(buyer: Buyer) -> None:
+    words = convertbits(b"https://127.0.0.1:1/.well-known/lnurlp/alice", 8, 5)
+    assert words is not None
+    code, _, err = await buyer.types("ask", QUESTION, "--refund-to", str(bech32_encode("lnurl", words)), TIMMY_WALLET="dev")
+    assert code == 0
+    assert re.search(r"The refund did not arrive: \w.{20,}", err), err
+    assert re.search(r"timmy ask --claim job_\w+ --refund-to", err)
+
+
+async def test_a_server_that_is_not_there_is_told_once(buyer: Buyer) -> None:
+    code, _, err = await buyer.types("ask", QUESTION, TIMMY_SERVER="http://127.0.0.1:1")
+    assert code == 2
+    assert err.count("answering") == 1
 
 
 async def test_a_server_that_answers_nonsense_is_one_line_of_the_list(buyer: Buyer) -> None:
@@ -234,6 +141,17 @@ async def test_a_limit_that_was_set_once_holds_for_every_ask(buyer: Buyer) -> No
     assert (code, out) == (2, "")
     assert "12 that are left for today" in err
     assert "Nothing was paid" in err
+
+
+async def test_the_limit_that_stops_an_ask_is_the_one_that_is_named(buyer: Buyer) -> None:
+    for option, here in (("--per-call", "--most"), ("--per-day", "--per-day")):
+        assert (await buyer.types("limits", option, "12"))[0] == 0
+        _, _, err = await buyer.types("ask", QUESTION, TIMMY_WALLET="dev")
+        assert f"timmy limits {option}" in err
+        assert f"{here} allows more here" not in err
+        assert (await buyer.types("limits", option, "0"))[0] == 0
+        _, _, err = await buyer.types("ask", QUESTION, here, "12", TIMMY_WALLET="dev")
+        assert f"{here} allows more here" in err
 
 
 async def test_a_session_beyond_the_limits_is_not_begun(buyer: Buyer) -> None:

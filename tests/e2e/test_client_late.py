@@ -14,7 +14,8 @@ from tests.e2e.serving import Site, serving
 from timmy.app import old_store
 from timmy.client import Answer, AsyncTimmy, Notebook, prefunding
 from timmy.client.answers import SessionStatus
-from timmy.client.errors import InvoiceLapsed, Unfinished
+from timmy.client.errors import InvoiceLapsed, OtherWallet, Unfinished
+from timmy.client.purses import BY_HAND
 from timmy.db import Tx
 from timmy.lightning import store as lightning_store
 from timmy.lightning.wallets.builtin import BuiltinWallet
@@ -113,6 +114,25 @@ async def test_a_job_is_not_given_up_while_its_payment_may_arrive_and_what_is_la
         assert (answer.state, answer.job.refund.state) == ("expired", "paid")
         assert answer.cost == Msats(0)
         assert await timmy.resume() == []
+
+
+async def test_what_was_begun_by_hand_is_gone_on_with_by_hand_and_ends_when_its_invoice_has_lapsed(site: Site, notebook: Notebook) -> None:
+    hand = CountingPurse(site.url, BY_HAND)
+    hand.says, hand.sees = InFlight(), NeverSent()
+    async with AsyncTimmy(site.url, purse=hand, notebook=notebook) as timmy:
+        buying = asyncio.create_task(timmy.ask(QUESTION))
+        judging = await asked(hand)
+        buying.cancel()
+        await asyncio.wait([buying])
+    async with AsyncTimmy(site.url, purse="dev", notebook=notebook) as timmy:
+        with pytest.raises(OtherWallet, match="timmy ask --resume --wallet ''"):
+            await timmy.resume()
+        await lapse(site, judging)
+        [answer] = await timmy.resume()
+        assert isinstance(answer, Answer)
+        assert answer.state == "expired"
+        assert await timmy.resume() == []
+    assert await counted(notebook) == 0
 
 
 async def test_a_topup_is_not_given_up_while_its_payment_may_arrive(

@@ -15,7 +15,7 @@ from tests.e2e.counting_purse import counted
 from tests.e2e.serving import Site, serving
 from tests.e2e.spender import LIMITS, REFUSED, FilePurse
 from tests.unit.backends import as_json, invoice, listening
-from timmy.client import Answer, AsyncTimmy, Notebook
+from timmy.client import Answer, AsyncTimmy, Notebook, store
 from timmy.client.purses import open_purse
 from timmy.lightning import bolt11
 from timmy.lightning.wallets.protocol import Network
@@ -44,6 +44,15 @@ async def test_processes_that_spend_at_once_cannot_pass_the_days_limit(site: Sit
     ended = await asyncio.gather(*(spender(site, tmp_path, "deposit", f"wallet-{n}") for n in range(5)))
     assert sorted(ended, key=str) == [0, 0, 0, REFUSED, REFUSED]
     assert await counted(Notebook(tmp_path / "notebook.sqlite")) == 300_000
+
+
+async def test_processes_that_ask_at_once_pay_for_no_judging_whose_work_they_cannot_pay(site: Site, tmp_path: Path) -> None:
+    ended = await asyncio.gather(*(spender(site, tmp_path, "ask", f"wallet-{n}") for n in range(5)))
+    assert sorted(ended, key=str) == [0, 0, REFUSED, REFUSED, REFUSED]
+    paid = [len((tmp_path / f"wallet-{n}").read_text().split()) for n in range(5) if (tmp_path / f"wallet-{n}").exists()]
+    assert paid == [2, 2]
+    notebook = Notebook(tmp_path / "notebook.sqlite")
+    assert await notebook.do(store.open_purchases, site.url) == []
 
 
 async def test_a_buyer_that_is_killed_when_it_has_paid_is_gone_on_with_and_does_not_pay_again(site: Site, tmp_path: Path) -> None:

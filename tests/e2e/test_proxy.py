@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from tests.e2e.serving import Site, serving
 from timmy.client import AsyncSession, AsyncTimmy, Notebook, receipts, store
 from timmy.client.http import TimmyHttp
-from timmy.client.proxy import Budget, Proxy
+from timmy.client.proxy import BODY_BYTES_MAX, Budget, Proxy
 from timmy.clock import ManualClock, SystemClock
 from timmy.identity import macaroons
 from timmy.money import Sats
@@ -102,6 +102,16 @@ async def test_a_receipt_that_cannot_be_had_keeps_neither_the_answer_back_nor_th
         assert (await client.chat.completions.create(model=MODEL, messages=MESSAGES)).choices
         await asked.wait()
     assert given_up.is_set()
+
+
+async def test_what_is_not_sold_there_is_refused_in_openais_shape(site: Site, session: AsyncSession) -> None:
+    async with proxied(site, session, per_day=Sats(500)) as url, aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
+        async with http.get(url.removesuffix("/v1") + "/models") as answer:
+            assert answer.status == 404
+            assert (await answer.json())["error"]["message"].endswith(f"the base URL is {url}.")
+        async with http.post(f"{url}/chat/completions", data=b" " * (BODY_BYTES_MAX + 1)) as answer:
+            assert answer.status == 413
+            assert (await answer.json())["error"]["code"] == "body_too_large"
 
 
 async def test_calls_at_once_stay_within_the_budget_and_so_does_a_proxy_started_again(site: Site, session: AsyncSession) -> None:

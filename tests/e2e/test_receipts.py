@@ -179,6 +179,9 @@ async def test_the_command_says_what_holds_and_what_does_not(site: Site, noteboo
     assert held.exit_code == 0
     assert "signature  holds" in held.stdout
     assert "was not asked" in held.stdout
+    asked = await asyncio.to_thread(run.invoke, app, ["receipt", "verify", str(path), "--server", site.url])
+    assert asked.exit_code == 0
+    assert f"(the key that {site.url} names as its own)" in asked.stdout
     for words in (["--prompt", "Something else"], ["--answer", str(answer)]):
         refused = run.invoke(app, ["receipt", "verify", str(path), *words])
         assert refused.exit_code == 1

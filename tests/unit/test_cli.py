@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -21,7 +22,7 @@ from timmy import __version__
 from timmy.cli import app, main
 from timmy.cli.buyer import as_typed
 from timmy.cli.screen import sats
-from timmy.client import Notebook
+from timmy.client import AsyncTimmy, Notebook, Timmy
 from timmy.client import store as client_store
 from timmy.clock import SystemClock
 from timmy.db import Tx, open_database
@@ -254,6 +255,13 @@ def test_an_address_that_is_none_is_one_sentence(run: Run, tmp_path: Path, monke
         code, _, err = run(*words)
         assert (code, len(err.splitlines())) == (2, 1), words
     assert run("testkit", "http://a b")[0] == 2
+
+
+def test_no_address_at_all_is_told_like_a_wrong_one(tmp_path: Path) -> None:
+    nothing: Any = None
+    for make in (Timmy, AsyncTimmy):
+        with pytest.raises(ValueError, match="The address of a Timmy looks like"):
+            make(nothing, notebook=tmp_path / "notebook.sqlite")
 
 
 def test_what_is_said_at_a_terminal_can_be_typed() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated
+import time
+from collections.abc import AsyncIterator, Coroutine
+from json import loads
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:  # what a command needs it imports where it runs: its help mus
     from timmy.client.answers import Estimate, Job
     from timmy.client.buying import Event
 
+TWICE_SECONDS = 1.0  # a second Ctrl-C within it is for the whole command
+WORDS_SHOWN = 60  # of a request
 ENDINGS = {
     "rejected": "It was not accepted: {reason} Only the judging was charged.",
     "failed": "It failed: {reason} What was paid for the work is owed back.",
@@ -105,20 +111,68 @@ async def buy(server: str, wallet: str, request: str, most: int | None, per_day:
 async def go_on(server: str, wallet: str, most: int | None, per_day: int | None) -> bool:
     """With each, whatever the others meet. False: one cannot be gone on with, and it was said why."""
     from timmy.client import store
+    from timmy.client.errors import LimitReached
 
     troubles: list[tuple[str, TimmyError]] = []
     async with await buyer.counter(server, wallet, most, per_day) as timmy:
         rows = await timmy.notebook.do(store.open_purchases, timmy.http.url)
         if not rows:
             tell("Nothing was interrupted here.")
-        for row in rows:
+        leaving = Leaving()
+        if len(rows) > 1:
+            tell(f"{len(rows)} were interrupted. Ctrl-C leaves one for later and goes on with the next; pressed twice, it stops.")
+        for place, row in enumerate(rows, 1):
+            if len(rows) > 1:
+                tell(f"{place} of {len(rows)}: {what_of(row)}", "bold")
             try:
-                await go_on_with(timmy, row)
+                await leaving.may_leave(go_on_with(timmy, row))
             except TimmyError as trouble:
                 troubles.append((row["subject"] or row["id"], trouble))
     for name, met in troubles:
         fail(f"{name}: {buyer.as_typed(met.message)}")
-    return not troubles
+        if isinstance(met, LimitReached):
+            tell(buyer.more_allowed(met), "dim")
+    if leaving.left:
+        tell(f"{leaving.left} left for later: timmy ask --resume goes on with what is left.", "yellow")
+    return not troubles and not leaving.left
+
+
+class Leaving:
+    """Ctrl-C, where one thing after another is gone on with: whoever does not pay for one by hand need not wait until it lapses."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self._pressed_at = -TWICE_SECONDS
+
+    async def may_leave(self, call: Coroutine[Any, Any, None]) -> None:
+        going, outer = asyncio.ensure_future(call), signal.getsignal(signal.SIGINT)
+
+        def pressed(signum: int, frame: FrameType | None) -> None:
+            now = time.monotonic()
+            twice, self._pressed_at = now - self._pressed_at < TWICE_SECONDS, now
+            if twice and callable(outer):
+                outer(signum, frame)  # asyncio's own, which stops the whole command
+            else:
+                going.get_loop().call_soon_threadsafe(going.cancel)
+
+        if callable(outer):  # not where a shell had it ignored
+            signal.signal(signal.SIGINT, pressed)
+        try:
+            await going
+        except asyncio.CancelledError:
+            ours = asyncio.current_task()
+            if ours is None or ours.cancelling():
+                raise
+            self.left += 1
+            tell("\nLeft for later.", "yellow")
+        finally:
+            signal.signal(signal.SIGINT, outer)
+
+
+def what_of(row: store.Row) -> str:
+    asked = loads(row["body"])
+    what = asked.get("request") or f"{row['kind']} of {asked.get('amountSats')} sats"
+    return " ".join(what.split())[:WORDS_SHOWN]
 
 
 async def go_on_with(timmy: AsyncTimmy, row: store.Row) -> None:

@@ -21,6 +21,7 @@ from timmy.money import Msats, Sats
 
 if TYPE_CHECKING:  # what a command needs it imports where it runs: its help must not wait for the house
     from timmy.client import AsyncTimmy
+    from timmy.client.errors import LimitReached
 
 R = TypeVar("R")
 
@@ -49,9 +50,11 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 class HandPurse:
     """No wallet: a person with a phone. The invoice is shown, and the server will tell when it was paid."""
 
-    name = "a wallet of yours, by hand"
     network: Network | None = None
     adds_fees = False  # the phone's wallet pays its routing itself
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     async def pay(self, payment_request: str, *, amount: Msats, fee_limit: Msats) -> PaymentOutcome:
         show_invoice(payment_request, amount.ceil_sats())
@@ -108,12 +111,12 @@ def answer(text: str) -> None:
 async def counter(server: str, wallet: str, most: int | None = None, per_day: int | None = None) -> AsyncTimmy:
     """The client, with the notebook of this person, and logged in where they have."""
     from timmy.client import AsyncTimmy, Limits, Notebook, Purse, store
-    from timmy.client.purses import open_purse
+    from timmy.client.purses import BY_HAND, open_purse
 
     notebook = Notebook()
     url = address(server)
     token = await notebook.do(store.login, url, notebook.now_ms())
-    purse: Purse = await open_purse(wallet, url) if wallet else HandPurse()
+    purse: Purse = await open_purse(wallet, url) if wallet else HandPurse(BY_HAND)
     if isinstance(purse, HandPurse):
         # Whoever pays by hand sees each price first; only what they have limited themselves is limited.
         limits = Limits(_sats(most), _sats(per_day))
@@ -141,6 +144,15 @@ def as_typed(message: str) -> str:
     return message.replace("resume()", "timmy ask --resume")
 
 
+def more_allowed(reached: LimitReached) -> str:
+    """What allows more, of the limit that said no and of no other."""
+    of_call = reached.extra.get("limit") == "per_call"
+    if reached.extra.get("of") == "notebook":
+        option = "--per-call" if of_call else "--per-day"
+        return f"timmy limits {option} SATS allows more: that limit is kept in your notebook, and holds for every program."
+    return f"{'--most' if of_call else '--per-day'} allows more here, within what timmy limits holds for every program."
+
+
 def run(call: Coroutine[Any, Any, R]) -> R:
     """To its end, or until somebody presses Ctrl-C; what was begun can be gone on with."""
     from timmy.client.errors import LimitReached, Unfinished
@@ -152,8 +164,7 @@ def run(call: Coroutine[Any, Any, R]) -> R:
         raise typer.Exit(STOPPED) from None
     except LimitReached as trouble:
         fail(f"{trouble.title}: {trouble.message}")
-        option = "--most" if trouble.extra.get("limit") == "per_call" else "--per-day"
-        tell(f"{option} allows more here, within what timmy limits holds for every program.", "dim")
+        tell(more_allowed(trouble), "dim")
         raise typer.Exit(2) from None
     except Unfinished as trouble:
         tell(f"{as_typed(trouble.message)}\ntimmy ask --resume goes on with it.", "yellow")

@@ -11,6 +11,7 @@ import typer
 from bech32 import bech32_decode, convertbits
 from coincurve import PrivateKey
 
+from timmy.cli.buyer import STOPPED, tell
 from timmy.cli.screen import fail
 from timmy.client import Notebook, store
 from timmy.client.answers import maybe_text, moment_ms, part, text, whole
@@ -82,7 +83,11 @@ def bring(path: Path) -> None:
     if path.exists():
         fail(f"There is a key in {path} already. Move it away first: what it has earned is nobody's without it.")
         raise typer.Exit(2)
-    given = typer.prompt("nsec or hex", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    try:
+        given = typer.prompt("nsec or hex", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    except (typer.Abort, KeyboardInterrupt):
+        tell("\nStopped. No key was brought.", "yellow")
+        raise typer.Exit(STOPPED) from None
     secret = read_key(given.strip())
     if secret is None:
         fail("That is no Nostr key: nsec1…, or 64 hex digits.")

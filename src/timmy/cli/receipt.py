@@ -88,7 +88,7 @@ def verify(
     except receipts.ReceiptInvalid as trouble:
         fail(f"It does not hold. {trouble.message}")
         raise typer.Exit(1) from None
-    buyer.rows(facts(receipt, checked=bool(server)))
+    buyer.rows(facts(receipt, named_by=server))
 
 
 def _check_either(receipt: receipts.Receipt, words: str, one_less: str) -> None:
@@ -100,14 +100,15 @@ def _check_either(receipt: receipts.Receipt, words: str, one_less: str) -> None:
         receipts.check_text(receipt, "answerSha256", one_less)
 
 
-def facts(receipt: receipts.Receipt, *, checked: bool) -> list[tuple[str, str]]:
+def facts(receipt: receipts.Receipt, *, named_by: str) -> list[tuple[str, str]]:
     from timmy.identity.nostr import npub
 
     told = receipt.told
     paid = [f"{each.get('amountSats')} sats ({each.get('purpose')})" for each in told["payments"]]
+    whose = f"the key that {named_by} names as its own" if named_by else "whose key this is was not asked: --server"
     rows = [
         ("signature", "holds"),
-        ("signed by", f"{npub(receipt.pubkey)}{'' if checked else ' (whose key this is was not asked: --server)'}"),
+        ("signed by", f"{npub(receipt.pubkey)} ({whose})"),
         ("server", receipt.server),
         ("signed", datetime.fromtimestamp(receipt.signed_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),
         ("ended", f"{told.get('state')}, {told.get('endedAt')}"),

@@ -11,7 +11,7 @@ from typing import Any, Self
 from timmy.client import destinations, receipts, store
 from timmy.client.answers import Estimate, Job, Reply, SessionStatus
 from timmy.client.buying import Answer, Buying, Event
-from timmy.client.errors import AnswerInvalid, NotKnownHere
+from timmy.client.errors import AnswerInvalid, LimitReached, NotKnownHere
 from timmy.client.http import TimmyHttp
 from timmy.client.notebook import Limits, Notebook
 from timmy.client.prefunding import Prefunding, narrowed
@@ -83,11 +83,15 @@ class AsyncTimmy:
         if refund_to:
             destinations.read_for_later(refund_to)
         await self._purse()
-        await self._buying.check_price(request, most)
-        id = await self._buying.order(request, most=most, refund_to=refund_to)
-        async with aclosing(self._buying.follow(id)) as events:
-            async for event in events:
-                yield event
+        made = await self._buying.check_price(request, most)
+        id = await self._buying.order(request, most=most, refund_to=refund_to, work=made.work)
+        try:
+            async with aclosing(self._buying.follow(id)) as events:
+                async for event in events:
+                    yield event
+        except LimitReached as reached:
+            await self.notebook.drop(id, reached.message)  # others were faster; where nothing was paid, there is nothing to resume
+            raise
 
     async def follow(self, purchase: str) -> AsyncGenerator[Event, None]:
         """A purchase of the notebook, from wherever it is: what was paid is followed, and not paid again."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from timmy.client import answers, destinations, store
@@ -89,8 +90,9 @@ class Buying:
         await self._spending.check_room([made.eval_fee, made.work], Limits(most, None), f"About {made.total.value} sats")
         return made
 
-    async def order(self, request: str, *, most: Sats | None = None, refund_to: str | None = None) -> str:
-        """Written down before the server hears of it; the name of the purchase. DestinationWrong: nothing was begun."""
+    async def order(self, request: str, *, most: Sats | None = None, refund_to: str | None = None, work: Sats | None = None) -> str:
+        """Written down before the server hears of it; the name of the purchase. `work`: what the work will cost, by an estimate; the
+        judging is paid only where there is room for both. DestinationWrong: nothing was begun."""
         id = new_id("buy")
         place = destinations.read_for_later(refund_to) if refund_to else {}
         address, lnurl = place.get(destinations.ADDRESS), place.get(destinations.LNURL)
@@ -100,7 +102,8 @@ class Buying:
         elif lnurl:
             body[CLAIM_TO] = lnurl
         await self._notebook.do(
-            store.insert_purchase,
+            _write_down,
+            self._spending.worst(work) if work else None,
             id=id,
             url=self._http.url,
             kind="job",
@@ -233,7 +236,8 @@ class Buying:
         except ServerRefused as refused:
             if refused.answer_status == 409:  # somebody of ours has claimed it, or it is on its way
                 return await self._arrived(await self.job(job.id))
-            return job  # owed for as long as it takes; the purchase itself is whole
+            # Owed for as long as it takes, and the purchase itself is whole; why it is not on its way is told with it.
+            return replace(job, refund=replace(job.refund, trouble=refused.message))
 
     async def _arrived(self, job: Job) -> Job:
         deadline = time.monotonic() + REFUND_PATIENCE_SECONDS
@@ -245,3 +249,9 @@ class Buying:
     async def refund(self, job_id: str, destination: dict[str, str]) -> Job:
         """`destination` is one of `invoice`, `lightningAddress`, `lnurl`. It is paid once, whatever is repeated."""
         return answers.job(await self._http.post(f"/api/jobs/{job_id}/refund", destination, key=new_id("ref")))
+
+
+def _write_down(tx: sqlite3.Connection, /, room: Msats | None, **row: object) -> None:
+    store.insert_purchase(tx, **row)
+    if room is not None:
+        store.keep_room(tx, str(row["id"]), WORK, room.value)

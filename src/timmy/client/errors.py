@@ -31,7 +31,7 @@ class ServerRefused(Refusal):
 
 class ServerDown(Outage):
     code = "server_down"
-    title = "The server is not answering"
+    title = "No answer"
 
 
 class AnswerInvalid(Outage):
@@ -40,7 +40,8 @@ class AnswerInvalid(Outage):
 
 
 class LimitReached(Refusal):
-    """`limit` is "per_call" or "per_day"; `neededMsat` is what the payment may cost with its fee, `leftMsat` what is left."""
+    """`limit` is "per_call" or "per_day", and `of` whose: "program", or "notebook" (`timmy limits`). `neededMsat` is what the payment may
+    cost with its fee and with what follows it, `leftMsat` what is left."""
 
     code = "limit_reached"
     title = "That is more than may be spent"

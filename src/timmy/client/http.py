@@ -37,6 +37,7 @@ class TimmyHttp:
     """`token`: a login (`X-Nostr-Token`) that goes with every call."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
+        url = str(url)  # None, where a setting is missing, is told like any other wrong address
         address = URL(url.rstrip("/"))
         if address.scheme not in ("http", "https") or not address.host:
             raise ValueError("The address of a Timmy looks like https://timmy.example.com")

@@ -2,7 +2,8 @@
 
 One SQLite file, readable by its owner only, shared by all programs of that person. A payment's worst cost is reserved in it, against both
 limits and in one transaction, before the wallet is asked; so programs that pay at once cannot spend more than the limits between them, and
-neither can one that is killed and started again.
+neither can one that is killed and started again. With a purchase's first payment there must be room for those that will follow it, and that
+room is kept: whoever has paid to be judged can pay for the work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from timmy.client import store
 from timmy.client.answers import Offer
 from timmy.client.errors import LimitReached, NotebookBroken, OtherWallet
+from timmy.client.purses import BY_HAND
 from timmy.clock import SECOND_MS, Clock, SystemClock
 from timmy.money import Msats, Sats
 
@@ -97,8 +99,12 @@ class Notebook:
         await self.do(store.set_limits, _msat(limits.per_call), _msat(limits.per_day))
 
     async def spent_today(self) -> Msats:
-        """What is counted against the day: paid, or on its way, or of unknown fate."""
+        """What is counted against the day: paid, or on its way, or of unknown fate, or kept for the work of what is being judged."""
         return Msats(await self.do(store.counted_in_day, day(self.now_ms())))
+
+    async def check_room(self, needed: Msats, limits: Limits, about: str) -> None:
+        """LimitReached if so much does not fit now. Nothing is kept: that is for `reserve`."""
+        await self.do(_check, "", needed, limits, day(self.now_ms()), about)
 
     async def reserve(self, purchase: str, purpose: str, offer: Offer, wallet: str, fee: Msats, limits: Limits) -> str:
         """Count the worst that a payment may cost, `fee` for routing included, before it is tried. "ours": reserved, and nobody else is at
@@ -108,9 +114,8 @@ class Notebook:
         return await self.do(_reserve, purchase, purpose, offer, wallet, fee, limits, self.now_ms())
 
     async def drop(self, purchase: str, why: str) -> None:
-        """The server will have nothing of it. What was paid for it, or may have been, is not dropped: that stays open."""
-        if not await self.do(store.counted_in_purchase, purchase):
-            await self.do(store.end_purchase, purchase, json.dumps({"refused": why}), self.now_ms())
+        """Nothing will come of it. What was paid for it, or may have been, is not dropped: that stays open."""
+        await self.do(_drop, purchase, why, self.now_ms())
 
     async def claim(self, payment_hash: str) -> bool:
         now_ms = self.now_ms()
@@ -126,6 +131,11 @@ def _limits(tx: sqlite3.Connection) -> Limits:
     return NO_LIMITS if row is None else Limits(_sats(row["per_call_msat"]), _sats(row["per_day_msat"]))
 
 
+def _drop(tx: sqlite3.Connection, purchase: str, why: str, now_ms: int) -> None:
+    if not store.counted_in_purchase(tx, purchase):
+        store.end_purchase(tx, purchase, json.dumps({"refused": why}), now_ms)
+
+
 def _reserve(
     tx: sqlite3.Connection, purchase: str, purpose: str, offer: Offer, wallet: str, fee: Msats, limits: Limits, now_ms: int
 ) -> str:
@@ -134,14 +144,23 @@ def _reserve(
         return "paid"
     if known is not None and known["state"] == "reserved":
         if known["wallet"] != wallet:
+            if known["wallet"] == BY_HAND:
+                raise OtherWallet(
+                    f"It was begun by hand, and may have been paid that way, so {wallet} is not used for it. Go on by hand, which shows the"
+                    " same invoice again: timmy ask --resume --wallet ''. Or let the invoice lapse: resume() ends it then."
+                )
             raise OtherWallet(
                 f"It was begun with {known['wallet']}, and may have arrived. Only that wallet can tell: go on with it, not with {wallet}."
             )
         return "look"
     needed, today = offer.amount.msats + fee, day(now_ms)
-    effective = limits.narrowed(_limits(tx))
-    _check("per_call", "this call", needed, effective.per_call, Msats(store.counted_in_purchase(tx, purchase)))
-    _check("per_day", "today", needed, effective.per_day, Msats(store.counted_in_day(tx, today)))
+    ahead, estimated = Msats(store.room_beside(tx, purchase, purpose)), store.room_for(tx, purchase, purpose)
+    about = f"It may cost {needed.ceil_sats().value} sats with routing fees"
+    if ahead:
+        about += f", {(needed + ahead).ceil_sats().value} with what follows it"
+    elif estimated is not None and estimated < needed.value:
+        about += f", and {Msats(estimated).ceil_sats().value} were estimated"
+    _check(tx, purchase, needed + ahead, limits, today, f"{about}: that is")
     store.reserve(
         tx,
         payment_hash=offer.payment_hash,
@@ -159,17 +178,26 @@ def _reserve(
     return "ours"
 
 
-def _check(limit: str, words: str, needed: Msats, most: Sats | None, counted: Msats) -> None:
-    if most is None or counted + needed <= most.msats:
-        return
-    left = Msats(max(0, most.msats.value - counted.value))
-    raise LimitReached(
-        f"It may cost {needed.ceil_sats().value} sats, and of {most.value} sats for {words} {left.floor_sats().value}"
-        " are left. It was not paid; raise the limit if that is what you want.",
-        limit=limit,
-        neededMsat=needed.value,
-        leftMsat=left.value,
-    )
+def _check(tx: sqlite3.Connection, purchase: str, needed: Msats, limits: Limits, today: str, about: str) -> None:
+    """Against the program's limits and the notebook's. `purchase`: what has counted of it is of the same call, and its room is its own."""
+    held, of_call = _limits(tx), store.counted_in_purchase(tx, purchase)
+    for limit, words, own, everybodys, counted in (
+        ("per_call", "this call", limits.per_call, held.per_call, of_call),
+        ("per_day", "today", limits.per_day, held.per_day, store.counted_in_day(tx, today, but=purchase)),
+    ):
+        most = _least(own, everybodys)
+        if most is None or counted + needed.value <= most.msats.value:
+            continue
+        left = Msats(max(0, most.msats.value - counted))
+        whose = "notebook" if most == everybodys else "program"  # where both say the same, only the notebook's can not be passed by
+        raise LimitReached(
+            f"{about} more than the {left.floor_sats().value} that are left for {words}, of {most.value} by the {whose}'s limit."
+            f" {'It was not' if of_call else 'Nothing was'} paid; raise that limit if that is what you want.",
+            limit=limit,
+            of=whose,
+            neededMsat=needed.value,
+            leftMsat=left.value,
+        )
 
 
 def _msat(amount: Sats | None) -> int | None:

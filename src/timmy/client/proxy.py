@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from timmy.client.http import CALL_TIMEOUT_SECONDS
 from timmy.client.prefunding import narrowed
@@ -144,7 +145,7 @@ class Proxy:
     @asynccontextmanager
     async def open(self, port: int) -> AsyncIterator[int]:
         """Listening, on this machine only; the port (one that was free, for 0). OSError when it is taken."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[in_openais_shape])
         app.router.add_route("*", "/v1/{rest:.*}", self.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         self._upstream = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
@@ -157,6 +158,17 @@ class Proxy:
             await runner.cleanup()
             await self._end_keeping()
             await self._upstream.close()
+
+
+@web.middleware
+async def in_openais_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp refuses by itself it tells in plain text, which a tool of OpenAI's cannot read."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return error(404, "not_found", f"Only what begins with /v1 is sold here: the base URL is http://{request.host}/v1.")
+    except web.HTTPRequestEntityTooLarge:
+        return error(413, "body_too_large", f"A request has {BODY_BYTES_MAX} bytes at most. Send less.")
 
 
 def error(status: int, code: str, message: str) -> web.Response:

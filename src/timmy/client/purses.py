@@ -22,6 +22,7 @@ from timmy.money import Msats, Sats
 
 REFUND_INVOICE_SECONDS = 3_600
 DEVELOPMENT = "dev"
+BY_HAND = "a wallet of yours, by hand"  # the name of whatever a person pays with, of which no program can ask anything
 KIND_CHARS_SHOWN = 30  # a wallet's address that was pasted wrong may have its key near
 WAYS = (
     "dev (a server that is tried out), nostr+walletconnect://… (Nostr Wallet Connect), lnbits+https://:KEY@host,"

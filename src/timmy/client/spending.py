@@ -14,7 +14,7 @@ from typing import assert_never
 
 from timmy.client import purses, store
 from timmy.client.answers import Offer
-from timmy.client.errors import InvoiceNotAsOffered, LimitReached, NoWallet, PaymentFailed
+from timmy.client.errors import InvoiceNotAsOffered, NoWallet, PaymentFailed
 from timmy.client.notebook import Limits, Notebook, fee_limit
 from timmy.client.purses import Purse
 from timmy.lightning.wallets.protocol import Failed, InFlight, NeverSent, PaymentOutcome, Succeeded, Unknown, WalletDown
@@ -40,21 +40,15 @@ class Spending:
         """What routing may cost on top."""
         return fee_limit(amount, adds_fees=self.purse is None or self.purse.adds_fees)
 
+    def worst(self, amount: Sats) -> Msats:
+        """What paying it takes at most."""
+        return amount.msats + self.fee_limit(amount)
+
     async def check_room(self, amounts: Sequence[Sats], most: Limits, about: str) -> None:
         """LimitReached if these would not fit into the limits: better known before anything is begun. `about`: how they are told of."""
-        needed = sum((amount.msats + self.fee_limit(amount)).value for amount in amounts if amount)
-        limits = self.limits.narrowed(most).narrowed(await self.notebook.limits())
-        spent = await self.notebook.spent_today()
-        for name, words, limit, used in (("per_call", "a call", limits.per_call, 0), ("per_day", "today", limits.per_day, spent.value)):
-            if limit is not None and used + needed > limit.msats.value:
-                left = Msats(max(0, limit.msats.value - used))
-                raise LimitReached(
-                    f"{about}, {Msats(needed).ceil_sats().value} with routing fees at most, are more than the {left.floor_sats().value}"
-                    f" that are left for {words}. Nothing was paid; raise the limit if that is what you want.",
-                    limit=name,
-                    neededMsat=needed,
-                    leftMsat=left.value,
-                )
+        needed = Msats(sum(self.worst(amount).value for amount in amounts if amount))
+        about = f"{about}, {needed.ceil_sats().value} with routing fees at most, are"
+        await self.notebook.check_room(needed, self.limits.narrowed(most), about)
 
     async def pay(self, purchase: str, purpose: str, offer: Offer, most: Limits | None = None) -> Fate:
         """Pay, unless it is paid. LimitReached, NoWallet, InvoiceNotAsOffered: nothing was sent. PaymentFailed: it surely did not arrive.
@@ -163,6 +157,8 @@ class Spending:
 
     async def _ask(self, row: store.Row) -> PaymentOutcome:
         """The wallet that it was begun with, if it is the one at hand."""
+        if row["wallet"] == purses.BY_HAND:
+            return NeverSent()  # there is nobody to ask, now or ever; what the server has not seen is taken as not sent
         if self.purse is None or self.purse.name != row["wallet"]:
             return Unknown("the wallet that paid it is not at hand")
         try:

@@ -43,6 +43,13 @@ SCHEMA = (
            trying_until_ms  INTEGER NOT NULL,            -- until then somebody is at it
            reserved_at_ms   INTEGER NOT NULL,
            CHECK (state <> 'failed' OR counted_msat = 0))""",
+    # What a purchase will need after what is paid now. A row counts while something of the open purchase counts and this does not yet;
+    # nothing has to be crossed off, so nothing can be forgotten. Added to notebooks that are older than it, where nothing was kept.
+    """CREATE TABLE IF NOT EXISTS rooms (
+           purchase     TEXT NOT NULL REFERENCES purchases (id),
+           purpose      TEXT NOT NULL,                   -- of the payment to come
+           amount_msat  INTEGER NOT NULL CHECK (amount_msat > 0),
+           PRIMARY KEY (purchase, purpose))""",
     "CREATE INDEX IF NOT EXISTS payments_day ON payments (day)",
     "CREATE INDEX IF NOT EXISTS payments_purchase ON payments (purchase)",
     """CREATE TABLE IF NOT EXISTS sessions (
@@ -181,8 +188,45 @@ def counted_in_purchase(tx: sqlite3.Connection, purchase: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def counted_in_day(tx: sqlite3.Connection, day: str) -> int:
-    row = one(tx, "SELECT COALESCE(SUM(counted_msat), 0) AS n FROM payments WHERE day = :day", day=day)
+def counted_in_day(tx: sqlite3.Connection, day: str, but: str = "") -> int:
+    """The payments, and the room that is kept for those to come; `but`: a purchase whose own room is not asked for."""
+    row = one(
+        tx,
+        """SELECT (SELECT COALESCE(SUM(counted_msat), 0) FROM payments WHERE day = :day)
+                + (SELECT COALESCE(SUM(r.amount_msat), 0) FROM rooms AS r JOIN purchases ON purchases.id = r.purchase
+                    WHERE purchases.state = 'open' AND r.purchase <> :but
+                      AND EXISTS (SELECT 1 FROM payments AS p WHERE p.purchase = r.purchase AND p.day = :day AND p.counted_msat > 0)
+                      AND NOT EXISTS (SELECT 1 FROM payments AS p
+                                       WHERE p.purchase = r.purchase AND p.purpose = r.purpose AND p.counted_msat > 0)) AS n""",
+        day=day,
+        but=but,
+    )
+    return int(row["n"]) if row else 0
+
+
+def keep_room(tx: sqlite3.Connection, purchase: str, purpose: str, amount_msat: int) -> None:
+    tx.execute(
+        "INSERT INTO rooms (purchase, purpose, amount_msat) VALUES (:purchase, :purpose, :amount_msat)",
+        {"purchase": purchase, "purpose": purpose, "amount_msat": amount_msat},
+    )
+
+
+def room_for(tx: sqlite3.Connection, purchase: str, purpose: str) -> int | None:
+    row = one(tx, "SELECT amount_msat FROM rooms WHERE purchase = :purchase AND purpose = :purpose", purchase=purchase, purpose=purpose)
+    return int(row["amount_msat"]) if row else None
+
+
+def room_beside(tx: sqlite3.Connection, purchase: str, purpose: str) -> int:
+    """What the purchase will still need when this payment of it is made."""
+    row = one(
+        tx,
+        """SELECT COALESCE(SUM(r.amount_msat), 0) AS n FROM rooms AS r
+            WHERE r.purchase = :purchase AND r.purpose <> :purpose
+              AND NOT EXISTS (SELECT 1 FROM payments AS p
+                               WHERE p.purchase = r.purchase AND p.purpose = r.purpose AND p.counted_msat > 0)""",
+        purchase=purchase,
+        purpose=purpose,
+    )
     return int(row["n"]) if row else 0
 
 
