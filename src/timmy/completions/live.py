@@ -173,7 +173,7 @@ class Live:
                     self._reply = item
                     continue
                 if not await self._afford(item):
-                    return Ending.BUDGET
+                    return Ending.COMPLETE if self._has_run_over and limit == beginning.cap else Ending.BUDGET
                 self._pieces.append(item)
                 self._news.set()
         return Ending.BUDGET if self._is_short() else Ending.COMPLETE
@@ -182,13 +182,18 @@ class Live:
         """Whether it was the money, and not the caller or the house, that set the limit it has come to."""
         return self._reply is not None and self._reply.finish == "length" and self._begun.limit < self._begun.beginning.cap
 
+    @property
+    def _has_run_over(self) -> bool:
+        """Far beyond the limit that it was given: a provider that does not end there is ended, as one that keeps to it."""
+        return self._tokens > self._begun.limit * OVER_LIMIT_FACTOR + OVER_LIMIT_SLACK
+
     async def _afford(self, piece: Piece) -> bool:
         """Whether what is held covers this piece too; further steps are reserved as they are needed."""
         self._tokens += max(1, count_tokens(piece.text))
         if self._tokens <= self._capacity:
             return True
         beginning, limit = self._begun.beginning, self._begun.limit
-        if self._tokens > limit * OVER_LIMIT_FACTOR + OVER_LIMIT_SLACK:
+        if self._has_run_over:
             return False
         if self._holding.in_all >= self._most:
             return True  # what is written beyond the caller's limit is the house's to pay
@@ -232,7 +237,7 @@ class Live:
             return End(
                 self.id, ending, at_ms, reply.usage, reply.message, reply.finish, was_streamed=True, quote=quote, holding=self._holding
             )
-        if not self._pieces and not (self._is_asked and ending in (Ending.LEFT, Ending.BUDGET)):
+        if not self._pieces and not (self._is_asked and (self._has_run_over or ending in (Ending.LEFT, Ending.BUDGET))):
             return End(self.id, Ending.FAILED, at_ms, was_streamed=True, quote=quote, holding=self._holding)
         message, text = message_of([piece.delta for piece in self._pieces])
         usage = Usage(self._begun.beginning.input_tokens, count_tokens(text), estimated=True)
