@@ -20,8 +20,9 @@ from timmy.completions.begin import Begun, Extension
 from timmy.completions.finish import End
 from timmy.completions.holding import Holding
 from timmy.completions.protocol import CompletionView, Ending
+from timmy.completions.refusals import of_provider
 from timmy.completions.terms import STEP_TOKENS, STEP_TOKENS_MAX
-from timmy.errors import Outage
+from timmy.errors import Outage, Refusal
 from timmy.models import ProviderDown, ProviderRefused, Usage
 from timmy.models.chat import ChatProvider, Piece, Reply, message_of
 from timmy.models.thinking import Thinking
@@ -60,7 +61,7 @@ class Live:
         self._taken = 0  # how many of them were handed to the reader
         self._marked = 0  # … and are written down as handed over
         self._reply: Reply | None = None
-        self._trouble: Outage | None = None
+        self._trouble: Refusal | Outage | None = None
         self._is_left = self._is_stopped = self._is_writing = self._is_asked = False
         self._news = asyncio.Event()
         self._is_written = False  # nothing more will come
@@ -148,7 +149,7 @@ class Live:
             if not self._is_stopped:
                 ending = await self._read_provider()
         except (ProviderDown, ProviderRefused) as trouble:
-            self._trouble, ending = trouble, Ending.BROKEN
+            self._trouble, ending = told(trouble, self.model), Ending.BROKEN
         except asyncio.CancelledError:
             ending = Ending.LEFT if self._is_left else Ending.DIED
         except Exception:  # a bug of ours: what is held must be let go, now and not when the sweep comes
@@ -249,6 +250,13 @@ class Live:
         charge = self._begun.beginning.quote.charge(usage.input, usage.output, usage.cached)
         if charge > self._holding.in_all:
             await self._hold(charge, self._holding.in_all)
+
+
+def told(trouble: ProviderDown | ProviderRefused, model: str) -> Refusal | Outage:
+    """As `of_provider` says. The operator is told too: what looks like one customer's may be everybody's."""
+    if isinstance(trouble, ProviderRefused):
+        log.warning("completions.model_refused", model=model, reason=trouble.extra.get("reason"))
+    return of_provider(trouble)
 
 
 def _seen(done: asyncio.Future[Any]) -> None:

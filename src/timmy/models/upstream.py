@@ -50,7 +50,12 @@ class BadStatus(Exception):
         self.wait_seconds = wait_seconds
 
     def as_trouble(self) -> ProviderDown | ProviderRefused:
-        return trouble.of_status(self.status, error_names(loads(self.text)), wait_seconds=self.wait_seconds)
+        body = loads(self.text)
+        body = body[0] if isinstance(body, list) and body else body  # Gemini's
+        message = member(body, "error", "message") or member(body, "message")
+        return trouble.of_status(
+            self.status, error_names(body), message if isinstance(message, str) else "", wait_seconds=self.wait_seconds
+        )
 
 
 def loads(text: str | bytes | bytearray) -> object:
