@@ -17,9 +17,10 @@ from timmy.db import Database
 from timmy.idempotency import Key
 from timmy.identity.macaroons import Macaroon, decode
 from timmy.ids import system_random
-from timmy.models import ProviderDown, Usage
+from timmy.models import ProviderDown, Usage, trouble
 from timmy.models.chat import Chat, Draft, Piece, Reply, Skill
 from timmy.models.thinking import Thinking
+from timmy.models.trouble import Refused
 from timmy.money import Msats
 from timmy.pricing import BtcOracle
 from timmy.sessions import SessionView
@@ -39,7 +40,8 @@ class Talker(Agent):
     def __init__(self) -> None:
         super().__init__()
         self.words: list[str] = ["one ", "two ", "three ", "four ", "five."]
-        self.then = "ends"  # "down", "stalls", "bug"
+        self.then = "ends"  # "down", "refuses", "stalls", "bug"
+        self.refusal = Refused.CONTENT
         self.breaks_at: int | None = None
         self.usage: Usage | None = None  # None: our own count
         self.finish = "stop"
@@ -84,6 +86,8 @@ class Talker(Agent):
     async def _breaks(self) -> None:
         if self.then == "down":
             raise ProviderDown("It broke off.")
+        if self.then == "refuses":
+            raise trouble.refused(self.refusal)
         if self.then == "bug":
             raise ZeroDivisionError
         await asyncio.Event().wait()

@@ -151,11 +151,15 @@ async def test_what_a_provider_thought_unseen_is_paid_as_far_as_there_is_money(h
     assert (await live.ended()).charged == quote().charge(50, 3_000)
 
 
-async def test_a_provider_that_ignores_its_limit_is_stopped(house: Chatting) -> None:
-    house.agent.words = wordy(STEP_TOKENS * 6)
+@pytest.mark.parametrize("words", [wordy(STEP_TOKENS * 6), ["".join(wordy(STEP_TOKENS))]])
+async def test_a_provider_that_ignores_its_limit_is_stopped_at_it_and_not_for_want_of_money(house: Chatting, words: list[str]) -> None:
+    house.agent.words = words
     live = await house.stream(await house.opened(), max_tokens=50)
     text = await read_all(live)
+    view = await live.ended()
     assert count_tokens(text) <= 50 * 2 + 64
+    assert (view.ending, view.finish) == (Ending.COMPLETE, "length")
+    assert view.charged == min(worth(text), view.held)
 
 
 @pytest.mark.fault("E16")

@@ -14,6 +14,7 @@ from tests.contract.model_servers.script import LONG, MODEL, SHORT, Broken, Fail
 from timmy.models import ProviderDown, ProviderRefused
 from timmy.models.builtin import BuiltinAgent
 from timmy.models.chat import IMAGE_TOKENS, Chat, Piece, Reply, Skill, deltas_of, image_tokens, message_of
+from timmy.models.usage import count_tokens
 
 KINDS = ["openai", "anthropic"]
 ASK: list[dict[str, Any]] = [{"role": "system", "content": "You are a test."}, {"role": "user", "content": "Say something."}]
@@ -211,6 +212,50 @@ async def test_tool_calls_that_make_no_sense_break_nothing(openai: Bench, calls:
     openai.server.always = Raw((*data(delta(tool_calls=calls), delta(content="ok")), b"data: [DONE]\n\n"))
     _, reply = await streamed(openai, chat())
     assert reply.message["content"] == "ok"
+
+
+@pytest.mark.fault("D21", "D23")
+async def test_arguments_that_come_as_an_object_go_on_as_the_text_that_clients_read(openai: Bench) -> None:
+    """Ollama's own form, which servers that stand before it pass on."""
+    call = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": {"at": "Bern"}}}
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    openai.server.always = Raw((*data(delta(tool_calls=[{"index": 0, **call}]), end), b"data: [DONE]\n\n"))
+    pieces, reply = await streamed(openai, chat(tools=TOOLS))
+    assert (reply.finish, reply.message["tool_calls"]) == ("tool_calls", CALL)
+    assert message_of([piece.delta for piece in pieces])[0] == reply.message
+    assert "".join(piece.text for piece in pieces) == 'weather{"at":"Bern"}', "what a call is made of is paid for"
+    whole = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    openai.server.always = Raw((json.dumps(whole).encode(),), content_type="application/json")
+    answer = await openai.provider.chat(chat(tools=TOOLS), model=MODEL, max_output_tokens=50)
+    assert answer.message["tool_calls"] == CALL
+
+
+async def test_an_end_for_calls_without_any_is_an_end_like_any_other(remote: Bench) -> None:
+    reason = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    ended: list[dict[str, Any]] = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ok"}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    ]
+    told = data(delta(content="ok"), reason) if remote.provider.name == "openai" else data(*ended)
+    remote.server.always = Raw(tuple(told))
+    _, reply = await streamed(remote, chat(tools=TOOLS))
+    assert (reply.finish, reply.message["content"]) == ("stop", "ok")
+
+
+@pytest.mark.fault("D21")
+@pytest.mark.parametrize("count", ["9" * 5_000, "-" + "9" * 5_000, "1e999", "NaN", "9" * 300])
+async def test_a_number_that_nobody_can_mean_does_not_cost_the_answer(openai: Bench, count: str) -> None:
+    usage = f'"usage": {{"prompt_tokens": 3, "completion_tokens": {count}}}'
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    last = f'data: {{"choices": [], {usage}}}\n\ndata: [DONE]\n\n'.encode()
+    openai.server.always = Raw((*data(delta(content="Half an answer"), end), last))
+    _, reply = await streamed(openai, chat())
+    assert (reply.message["content"], reply.finish) == ("Half an answer", "stop")
+    assert (reply.usage.output, reply.usage.estimated) == (count_tokens("Half an answer"), True)
+    whole = f'{{"choices": [{{"message": {{"content": "All of it"}}, "finish_reason": "stop"}}], {usage}}}'
+    openai.server.always = Raw((whole.encode(),), content_type="application/json")
+    answer = await openai.provider.chat(chat(), model=MODEL, max_output_tokens=50)
+    assert (answer.message["content"], answer.usage.estimated) == ("All of it", True)
 
 
 # our own count ---------------------------------------------------------------------------------------

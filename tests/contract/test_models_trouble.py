@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -10,11 +11,12 @@ from contextlib import aclosing
 import pytest
 from tests.contract.model_servers.bench import ASK, Bench, bench
 from tests.contract.model_servers.script import API_KEY, MODEL, SHORT, Broken, Fail, Raw, Say, Stall
+from tests.contract.model_servers.wire import WireServer, whole
 
 from timmy.models import ProviderDown, ProviderRefused
 from timmy.models.anthropic import Anthropic
 from timmy.models.openai import OpenAICompatible
-from timmy.models.protocol import Delta
+from timmy.models.protocol import OPERATORS_OWN, Delta
 from timmy.models.retry import Patience, Retry
 from timmy.models.upstream import Timeouts
 
@@ -111,6 +113,34 @@ async def test_an_empty_account_is_not_waited_for() -> None:
             await remote.complete()
         assert refused.value.extra == {"reason": "no_credit"}
         assert len(remote.server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, {"error": {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}}, "no_credit"),
+        (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "API key not valid. Please pass one."}}], "bad_key"),
+        (400, {"error": {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}}, "no_credit"),
+        (400, {"error": {"code": "model_decommissioned", "type": "invalid_request_error"}}, "unknown_model"),
+        (403, {"error": {"code": "content_filter"}}, "bad_key"),
+        (413, {"error": "Payload too large"}, "too_large"),
+        (422, {"detail": [{"msg": "Your credit balance is too low"}]}, "bad_request"),
+        (400, {"error": {"message": "Unknown role 'Your credit balance is too low'"}}, "bad_request"),
+        (400, {"error": {"code": "content_filter", "message": "The response was filtered."}}, "content"),
+        (400, {"message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400}, "too_large"),
+        (400, {"error": {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8 maximum"}}, "too_large"),
+    ],
+)
+async def test_whose_it_is_to_mend_is_read_from_what_the_provider_says(kind: str, status: int, body: object, reason: str) -> None:
+    """Providers say 400 of an empty account and of a key, too: that is the operator's, and nobody else is blamed for it."""
+    async with WireServer((whole(json.dumps(body).encode(), status=f"{status} No"),)).running() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        provider = OpenAICompatible(url, "k") if kind == "openai" else Anthropic("k", url)
+        with pytest.raises(ProviderRefused) as refused:
+            await provider.complete(ASK, model=MODEL, max_output_tokens=10)
+        await provider.aclose()
+    assert refused.value.extra == {"reason": reason}
+    assert refused.value.is_the_operators == (reason in OPERATORS_OWN)
 
 
 @pytest.mark.fault("D17")

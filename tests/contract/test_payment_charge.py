@@ -170,6 +170,9 @@ async def test_a_charge_whose_call_fails_can_be_used_again(client: Client) -> No
     client.shop.agent.breaks_at, client.shop.agent.then = 0, "down"
     down = await client.ask(credential)
     assert (down.status, "Payment-Receipt" in down.headers) == (503, False)
+    client.shop.agent.then = "refuses"
+    refused = await client.ask(credential)
+    assert (refused.status, "Payment-Receipt" in refused.headers) == (400, False)
     bad = await client.ask(credential, temperature="hot")
     assert bad.status == 400
     assert await client.balance_msat(credential) == PAID_MSAT

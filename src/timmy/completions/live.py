@@ -20,8 +20,9 @@ from timmy.completions.begin import Begun, Extension
 from timmy.completions.finish import End
 from timmy.completions.holding import Holding
 from timmy.completions.protocol import CompletionView, Ending
+from timmy.completions.refusals import of_provider
 from timmy.completions.terms import STEP_TOKENS, STEP_TOKENS_MAX
-from timmy.errors import Outage
+from timmy.errors import Outage, Refusal
 from timmy.models import ProviderDown, ProviderRefused, Usage
 from timmy.models.chat import ChatProvider, Piece, Reply, message_of
 from timmy.models.thinking import Thinking
@@ -60,7 +61,7 @@ class Live:
         self._taken = 0  # how many of them were handed to the reader
         self._marked = 0  # … and are written down as handed over
         self._reply: Reply | None = None
-        self._trouble: Outage | None = None
+        self._trouble: Refusal | Outage | None = None
         self._is_left = self._is_stopped = self._is_writing = self._is_asked = False
         self._news = asyncio.Event()
         self._is_written = False  # nothing more will come
@@ -148,7 +149,7 @@ class Live:
             if not self._is_stopped:
                 ending = await self._read_provider()
         except (ProviderDown, ProviderRefused) as trouble:
-            self._trouble, ending = trouble, Ending.BROKEN
+            self._trouble, ending = told(trouble, self.model), Ending.BROKEN
         except asyncio.CancelledError:
             ending = Ending.LEFT if self._is_left else Ending.DIED
         except Exception:  # a bug of ours: what is held must be let go, now and not when the sweep comes
@@ -173,7 +174,7 @@ class Live:
                     self._reply = item
                     continue
                 if not await self._afford(item):
-                    return Ending.BUDGET
+                    return Ending.COMPLETE if self._has_run_over and limit == beginning.cap else Ending.BUDGET
                 self._pieces.append(item)
                 self._news.set()
         return Ending.BUDGET if self._is_short() else Ending.COMPLETE
@@ -182,13 +183,18 @@ class Live:
         """Whether it was the money, and not the caller or the house, that set the limit it has come to."""
         return self._reply is not None and self._reply.finish == "length" and self._begun.limit < self._begun.beginning.cap
 
+    @property
+    def _has_run_over(self) -> bool:
+        """Far beyond the limit that it was given: a provider that does not end there is ended, as one that keeps to it."""
+        return self._tokens > self._begun.limit * OVER_LIMIT_FACTOR + OVER_LIMIT_SLACK
+
     async def _afford(self, piece: Piece) -> bool:
         """Whether what is held covers this piece too; further steps are reserved as they are needed."""
         self._tokens += max(1, count_tokens(piece.text))
         if self._tokens <= self._capacity:
             return True
         beginning, limit = self._begun.beginning, self._begun.limit
-        if self._tokens > limit * OVER_LIMIT_FACTOR + OVER_LIMIT_SLACK:
+        if self._has_run_over:
             return False
         if self._holding.in_all >= self._most:
             return True  # what is written beyond the caller's limit is the house's to pay
@@ -232,7 +238,7 @@ class Live:
             return End(
                 self.id, ending, at_ms, reply.usage, reply.message, reply.finish, was_streamed=True, quote=quote, holding=self._holding
             )
-        if not self._pieces and not (self._is_asked and ending in (Ending.LEFT, Ending.BUDGET)):
+        if not self._pieces and not (self._is_asked and (self._has_run_over or ending in (Ending.LEFT, Ending.BUDGET))):
             return End(self.id, Ending.FAILED, at_ms, was_streamed=True, quote=quote, holding=self._holding)
         message, text = message_of([piece.delta for piece in self._pieces])
         usage = Usage(self._begun.beginning.input_tokens, count_tokens(text), estimated=True)
@@ -244,6 +250,13 @@ class Live:
         charge = self._begun.beginning.quote.charge(usage.input, usage.output, usage.cached)
         if charge > self._holding.in_all:
             await self._hold(charge, self._holding.in_all)
+
+
+def told(trouble: ProviderDown | ProviderRefused, model: str) -> Refusal | Outage:
+    """As `of_provider` says. The operator is told too: what looks like one customer's may be everybody's."""
+    if isinstance(trouble, ProviderRefused):
+        log.warning("completions.model_refused", model=model, reason=trouble.extra.get("reason"))
+    return of_provider(trouble)
 
 
 def _seen(done: asyncio.Future[Any]) -> None:

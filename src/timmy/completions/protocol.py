@@ -76,8 +76,8 @@ class LiveCompletion(Protocol):
     def started_at_ms(self) -> int: ...
 
     async def take(self) -> Sequence[Piece]:
-        """What has come since, once all that was taken before has been handed on; empty at the end. The Outage that broke it off is
-        raised after the last piece. May be cancelled."""
+        """What has come since, once all that was taken before has been handed on; empty at the end. What broke it off is raised after
+        the last piece. May be cancelled."""
         ...
 
     async def ended(self) -> CompletionView:
@@ -137,9 +137,9 @@ class CompletionsDesk(Protocol):
         """The whole answer. It goes on when its caller leaves, and is kept: asked again by an SDK, or with the same Idempotency-Key, it is
         told again and not paid again.
 
-        401 and 403 of the key; ModelNotFound (404), NotSupported, PromptTooLong, MaxCostTooLow (400); InsufficientBalance,
-        KeyLimitReached (402), SessionEnded, NotOpenYet, CompletionInProgress (409), CompletionForgotten (410), KeyReused (422);
-        ProviderDown, ProviderRefused: nothing was charged."""
+        401 and 403 of the key; ModelNotFound (404), NotSupported, MaxCostTooLow (400); InsufficientBalance, KeyLimitReached (402),
+        SessionEnded, NotOpenYet, CompletionInProgress (409), CompletionForgotten (410), KeyReused (422); PromptTooLong, ContentRefused,
+        RequestNotAccepted (400), ProviderDown, and ProviderRefused, which is the operator's to mend: nothing was charged."""
         ...
 
     async def stream(self, macaroon: Macaroon, use: Use, wanted: Wanted) -> LiveCompletion | CompletionView:

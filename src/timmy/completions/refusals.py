@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from timmy.errors import NotFound, Refusal
+from timmy.errors import NotFound, Outage, Refusal
+from timmy.models import ProviderDown, ProviderRefused
 
 
 class CompletionNotFound(NotFound):
@@ -31,8 +32,24 @@ class NotSupported(Refusal):
 
 
 class PromptTooLong(Refusal):
+    """For us, or for the model's provider. Nothing was charged."""
+
     code = "context_length_exceeded"
     title = "The conversation is too long"
+
+
+class ContentRefused(Refusal):
+    """By the content filter of the model's provider. Nothing was charged."""
+
+    code = "content_policy_violation"
+    title = "The model's provider does not let this conversation through"
+
+
+class RequestNotAccepted(Refusal):
+    """The model's provider does not take something in the request, and would not the next time. Nothing was charged."""
+
+    code = "request_not_accepted"
+    title = "The model does not take this request"
 
 
 class MaxCostTooLow(Refusal):
@@ -49,3 +66,12 @@ class CompletionInProgress(Refusal):
     code = "completion_in_progress"
     title = "The call that this repeats is being worked on"
     retry_after_seconds: int = 2
+
+
+def of_provider(trouble: ProviderDown | ProviderRefused) -> Refusal | Outage:
+    """What the caller is told: a refusal where they can mend it, an outage only where they cannot. After an outage an SDK asks again, and
+    a person waits."""
+    if isinstance(trouble, ProviderDown) or trouble.is_the_operators:
+        return trouble
+    kind = {"too_large": PromptTooLong, "content": ContentRefused}.get(str(trouble.extra.get("reason")), RequestNotAccepted)
+    return kind(trouble.message)

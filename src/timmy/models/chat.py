@@ -193,9 +193,11 @@ class Draft:
         self._content.end()
         usage = sane_beside(self.reported, self.estimated(), max_output_tokens=self._limit)
         finish = self.finish or "stop"
+        if finish in ("stop", "tool_calls"):  # a client that is told of calls looks for them, and one that is not runs none
+            finish = "tool_calls" if self._calls else "stop"
         claimed = claimed_reasoning(self.reported)
         unseen = claimed > 0 and claimed > count_tokens(self._reasoning.whole()) * HONEST_FACTOR
-        return Reply(self.message(), "tool_calls" if self._calls and finish == "stop" else finish, usage, unseen)
+        return Reply(self.message(), finish, usage, unseen)
 
     def _call(self, given: object) -> Delta | None:
         """A part of a tool call: `index`, and the first time `id` and the function's name. What makes no sense is left out."""
@@ -206,7 +208,7 @@ class Draft:
             return None
         function = given.get("function")
         function = function if isinstance(function, dict) else {}
-        id, name, arguments = _cleaned(given.get("id")), _cleaned(function.get("name")), _cleaned(function.get("arguments"))
+        id, name, arguments = _cleaned(given.get("id")), _cleaned(function.get("name")), _arguments(function.get("arguments"))
         place = self._places.get(index, index)
         call = self._calls.get(place)
         if call is not None and name and id and id != call["id"]:
@@ -229,6 +231,16 @@ class Draft:
 
 def _cleaned(value: object) -> str:
     return clean(value) if isinstance(value, str) else ""
+
+
+def _arguments(value: object) -> str:
+    """As text, which they are in OpenAI's form; Ollama's own and servers made after it send the object itself."""
+    if not isinstance(value, dict | list):
+        return _cleaned(value)
+    try:
+        return clean(as_json(value))
+    except RecursionError:
+        return ""
 
 
 def message_of(deltas: list[Delta]) -> tuple[dict[str, Any], str]:

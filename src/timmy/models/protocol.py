@@ -36,7 +36,7 @@ class ProviderRefused(Outage):
 
     @property
     def is_the_operators(self) -> bool:
-        """Whether it would be refused whatever is asked, until the operator mends something."""
+        """Whether it would be refused whatever is asked, until the operator mends something. If not, whoever asked can ask otherwise."""
         return self.extra.get("reason") in OPERATORS_OWN
 
 

@@ -23,7 +23,10 @@ class Refused(Enum):
     TOO_LARGE = "The request is too large for this model. Send less text."
     CONTENT = "The model provider's content filter does not let this request through. Ask for something else."
     MOVED = "The model provider's address leads somewhere else. The operator should set the base URL to the final address."
-    BAD_REQUEST = "The model provider does not accept the request as it is. The operator should see that model and base URL fit."
+    BAD_REQUEST = (
+        "The model does not take this request as it is. Leave out what is unusual in it; if a plain question is refused too, the operator "
+        "should see that model and base URL fit."
+    )
 
 
 class Down(Enum):
@@ -59,12 +62,19 @@ _BY_NAME: dict[str, Refused | Down] = {
     "permission_error": Refused.BAD_KEY,
     "insufficient_quota": Refused.NO_CREDIT,
     "billing_error": Refused.NO_CREDIT,
+    "billing_hard_limit_reached": Refused.NO_CREDIT,
+    "billing_not_active": Refused.NO_CREDIT,
     "model_not_found": Refused.UNKNOWN_MODEL,
+    "model_decommissioned": Refused.UNKNOWN_MODEL,  # Groq
+    "invalid_model": Refused.UNKNOWN_MODEL,  # Mistral
     "not_found_error": Refused.UNKNOWN_MODEL,
     "context_length_exceeded": Refused.TOO_LARGE,
     "exceed_context_size_error": Refused.TOO_LARGE,
     "request_too_large": Refused.TOO_LARGE,
+    "string_above_max_length": Refused.TOO_LARGE,
     "content_filter": Refused.CONTENT,
+    "invalid_prompt": Refused.CONTENT,
+    "data_inspection_failed": Refused.CONTENT,  # Qwen
     "content_policy_violation": Refused.CONTENT,
     "invalid_request_error": Refused.BAD_REQUEST,
     "rate_limit_error": Down.BUSY,
@@ -73,6 +83,14 @@ _BY_NAME: dict[str, Refused | Down] = {
     "timeout_error": Down.TIMED_OUT,
     "api_error": Down.BROKEN,
     "server_error": Down.BROKEN,
+}
+
+# How their messages begin, where the name is that of any bad request. Only the beginning: what follows may quote the customer.
+_BY_WORDS: dict[str, Refused] = {
+    "Your credit balance is too low": Refused.NO_CREDIT,  # Anthropic, with a 400
+    "API key not valid": Refused.BAD_KEY,  # Gemini, with a 400
+    "This model's maximum context length": Refused.TOO_LARGE,  # vLLM and its like
+    "prompt is too long": Refused.TOO_LARGE,  # Anthropic
 }
 
 _BY_STATUS: dict[int, Refused | Down] = {
@@ -91,8 +109,10 @@ _BY_STATUS: dict[int, Refused | Down] = {
 }
 
 
-def of_status(status: int, names: tuple[str, ...] = (), *, wait_seconds: float | None = None) -> ProviderDown | ProviderRefused:
-    """The trouble behind an HTTP status of 300 and above; `names` are the codes in its body, most telling first.
+def of_status(
+    status: int, names: tuple[str, ...] = (), message: str = "", *, wait_seconds: float | None = None
+) -> ProviderDown | ProviderRefused:
+    """The trouble behind an HTTP status of 300 and above; `names` are the codes in its body, most telling first, `message` is its text.
 
     The status decides whether it may be retried, with one exception: a 429 that says the account is empty is no matter of waiting.
     """
@@ -105,7 +125,8 @@ def of_status(status: int, names: tuple[str, ...] = (), *, wait_seconds: float |
         elif status < 400:
             family = Refused.MOVED
         else:
-            family = Refused.BAD_REQUEST
+            family = _worded(message) or Refused.BAD_REQUEST
+            named = None if named is Refused.BAD_REQUEST else named
         why = named if isinstance(named, Refused) and 400 <= status < 500 else family
     return refused(why) if isinstance(why, Refused) else down(why, wait_seconds=wait_seconds)
 
@@ -120,6 +141,10 @@ def of_stream(names: tuple[str, ...], status: int | None) -> ProviderDown | Prov
     if status is not None and 400 <= status < 600:
         return of_status(status)
     return down(Down.BROKEN)
+
+
+def _worded(message: str) -> Refused | None:
+    return next((why for words, why in _BY_WORDS.items() if message.startswith(words)), None)
 
 
 def of_names(names: tuple[str, ...]) -> Refused | Down | None:

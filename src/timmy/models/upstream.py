@@ -26,6 +26,7 @@ from timmy.models.sse import Event, EventParser, EventTooLong
 ANSWER_BYTES_MAX = 8_388_608
 ERROR_BYTES_MAX = 65_536
 ERROR_SECONDS_MAX = 5.0
+WHOLE_DIGITS_MAX = 640  # of a number: what Python reads whatever its own limit is set to (int_max_str_digits)
 LINGER_SECONDS = 0.2  # after the last event: how long to wait for the end, so that the connection can be used again
 
 
@@ -49,11 +50,17 @@ class BadStatus(Exception):
         self.wait_seconds = wait_seconds
 
     def as_trouble(self) -> ProviderDown | ProviderRefused:
-        return trouble.of_status(self.status, error_names(loads(self.text)), wait_seconds=self.wait_seconds)
+        body = loads(self.text)
+        body = body[0] if isinstance(body, list) and body else body  # Gemini's
+        message = member(body, "error", "message") or member(body, "message")
+        return trouble.of_status(
+            self.status, error_names(body), message if isinstance(message, str) else "", wait_seconds=self.wait_seconds
+        )
 
 
 def loads(text: str | bytes | bytearray) -> object:
-    """JSON of unknown origin; None for what is none. Deep nesting and huge numbers are none, too."""
+    """JSON of unknown origin; None for what is none. Deep nesting is none, too; a number that nobody can mean is None in its place, so that
+    a nonsensical usage does not cost the answer that it came with."""
     answer: object
     try:
         answer = orjson.loads(text)
@@ -61,10 +68,15 @@ def loads(text: str | bytes | bytearray) -> object:
         if not isinstance(text, str):
             return loads(text.decode("utf-8", "replace"))
         try:
-            answer = json.loads(text)  # half a surrogate pair, where a token ends in the middle of one: no JSON, and yet an answer
+            # Half a surrogate pair, where a token ends in the middle of one, and a number of any length: no JSON for it, and yet an answer.
+            answer = json.loads(text, parse_int=_whole_number)
         except (ValueError, RecursionError):
             return None
     return answer
+
+
+def _whole_number(digits: str) -> int | None:
+    return int(digits) if len(digits) <= WHOLE_DIGITS_MAX else None
 
 
 def dumps(body: Mapping[str, object]) -> bytes:

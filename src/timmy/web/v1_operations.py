@@ -37,6 +37,8 @@ CHAT_REFUSALS: tuple[type[TimmyError], ...] = (
     v1_refusals.ParamInvalid,
     completions.NotSupported,
     completions.PromptTooLong,
+    completions.ContentRefused,
+    completions.RequestNotAccepted,
     completions.MaxCostTooLow,
     completions.ModelNotFound,
     completions.CompletionInProgress,
