@@ -67,8 +67,7 @@ async def test_whoever_does_not_pay_for_one_by_hand_goes_on_with_the_next(buyer:
     again = await at_a_terminal(buyer, "ask", "--resume")
     assert (await again.until(INVOICE.pattern))[1] == first
     again.process.send_signal(signal.SIGINT)
-    await again.until("Left for later")
-    assert await again.end() == 1
+    assert await again.end() == 130  # there is no next one
     os.close(again.master)
 
 

@@ -125,7 +125,8 @@ async def go_on(server: str, wallet: str, most: int | None, per_day: int | None)
             if len(rows) > 1:
                 tell(f"{place} of {len(rows)}: {what_of(row)}", "bold")
             try:
-                await leaving.may_leave(go_on_with(timmy, row))
+                going = go_on_with(timmy, row)
+                await (leaving.may_leave(going) if len(rows) > 1 else going)
             except TimmyError as trouble:
                 troubles.append((row["subject"] or row["id"], trouble))
     for name, met in troubles:
