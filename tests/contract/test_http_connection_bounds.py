@@ -128,6 +128,105 @@ async def test_a_connection_that_says_nothing_is_closed_as_one_that_has_been_ans
     assert await closed(spoken)
 
 
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize("more", [b"\r\n", b"\n\r\n"])
+async def test_an_empty_line_behind_a_request_is_no_reason_to_wait_for_ever(more: bytes) -> None:
+    spoken = Spoken(saying(*ANSWER), keep_alive_seconds=0)
+    spoken.protocol._unset_keepalive_if_required()
+    spoken.protocol.timeout_keep_alive = PATIENCE_SECONDS
+    await spoken.say(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    spoken.protocol.timeout_keep_alive = 0
+    await spoken.say(more)
+    assert await closed(spoken)
+
+
+async def test_a_head_that_we_have_not_read_on_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.2)
+    go = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await go.wait()
+        await saying(*ANSWER)(scope, receive, send)
+
+    spoken = Spoken(app)
+    spoken.protocol.data_received(b"GET / HTTP/1.1\r\nHost: t\r\n\r\nGET / HTTP/1.1\r\n")
+    due = spoken.protocol._head_timer.when()
+    await asyncio.sleep(0.05)
+    go.set()
+    await spoken.say()
+    assert spoken.protocol._head_timer.when() >= due + 0.05
+    spoken.protocol.connection_lost(None)
+    assert (spoken.protocol._head_timer, spoken.protocol.timeout_keep_alive_task) == (None, None)
+
+
+async def test_a_connection_that_is_reset_leaves_no_timer_behind() -> None:
+    spoken = Spoken(saying(*ANSWER))
+    await spoken.say(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    spoken.protocol.connection_lost(ConnectionResetError())
+    assert (spoken.protocol._head_timer, spoken.protocol.timeout_keep_alive_task) == (None, None)
+
+
+@pytest.mark.fault("F07")
+async def test_a_body_that_comes_byte_by_byte_is_whole() -> None:
+    heard: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        content, more = b"", True
+        while more:
+            message = await receive()
+            content, more = content + message["body"], message["more_body"]
+        heard.append(content)
+        await saying(*ANSWER)(scope, receive, send)
+
+    words = b"abcdefgh" * 1_000
+    spoken = Spoken(app)
+    by_length = b"POST / HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(words)
+    by_chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in words) + b"0\r\n\r\n"
+    for head, content in ((by_length, words), (POST, by_chunks)):
+        told = await spoken.say(head, *[bytes([byte]) for byte in content])
+    assert (heard, told.count(b"abc"), told.count(b" 100 Continue"), spoken.line.is_closed) == ([words, words], 2, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_served"),
+    [
+        (b"GET / HTTP/1.1\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: t\r\nhost: t\r\n", False),
+        (b"GET / HTTP/1.0\r\nHost: t\r\nHost: u\r\n", False),
+        (b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", False),
+        (b"GET /v1/models HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n", False),
+        (b"GET http://u/ HTTP/1.1\r\n", False),
+        (b"GET / HTTP/1.0\r\n", True),
+        (b"GET / HTTP/1.0\r\nHost: t\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost:\r\n", True),
+    ],
+)
+async def test_a_request_names_one_host(head: bytes, is_served: bool) -> None:
+    """RFC 9112, section 3.2: whom it was meant for is not guessed."""
+    spoken = Spoken(saying(*ANSWER))
+    told = await spoken.say(head + b"\r\n", b"" if is_served else b"{}")
+    assert told.startswith(b"HTTP/1.1 200 " if is_served else b"HTTP/1.1 400 ")
+    assert told.count(b"\r\n\r\n") == 1
+    assert is_served or (spoken.line.is_closed and b"Host header" in told and not spoken.state.tasks)
+
+
+@pytest.mark.parametrize("target", [b"/", b"*", b"http://u/", b"u:443"])
+async def test_no_proxy_is_played(target: bytes) -> None:
+    told = await Spoken(saying(*ANSWER)).say(b"CONNECT %b HTTP/1.1\r\nHost: t\r\n\r\n" % target)
+    assert told.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_an_offer_of_another_protocol_for_an_address_that_is_none_is_refused() -> None:
+    told = await Spoken(saying(*ANSWER)).say(b"GET http://:99999999/ HTTP/1.1\r\n" + H2C + b"\r\n")
+    assert told.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_thousand_offers_of_another_protocol_at_once_are_as_many_requests() -> None:
+    told = await Spoken(saying(*ANSWER)).say((b"GET / HTTP/1.1\r\n" + H2C + b"\r\n") * 1_000)
+    assert told.count(b"abc") == 1_000
+
+
 async def test_a_head_behind_a_request_that_is_being_answered_waits_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.01)
     go = asyncio.Event()

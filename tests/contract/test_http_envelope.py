@@ -109,6 +109,16 @@ async def test_any_other_page_may_not(settings: Settings, origin: str) -> None:
     assert "access-control-allow-origin" not in {**asked.headers, **answer.headers}
 
 
+@pytest.mark.fault("H09")
+async def test_where_openais_shape_is_read_a_refused_page_is_told_in_it() -> None:
+    async with World.build(ALLOWED).client() as client:
+        asked = await client.options("/v1/chat/completions", headers={"Origin": "https://evil.example", **PREFLIGHT})
+    error = asked.json()["error"]
+    assert (asked.status_code, error["code"], error["type"]) == (403, "origin_not_allowed", "permission_error")
+    assert (asked.headers["content-type"], asked.headers["x-should-retry"]) == ("application/json", "false")
+    assert "access-control-allow-origin" not in asked.headers
+
+
 async def test_a_refusal_can_be_read_by_a_listed_page() -> None:
     async with World.build(ALLOWED).client() as client:
         answer = await client.post("/api/jobs", json={}, headers={"Origin": "https://shop.example"})

@@ -404,7 +404,11 @@ async def test_a_program_finds_out_by_itself_what_is_sold_and_how(shop: Shop) ->
     async with shop.site.http.get(f"{shop.site.url}/llms.txt") as told:
         assert "/v1/chat/completions" in await told.text()
     document = await shop.site.get("/api/openapi.json")
-    assert document["paths"]["/v1/chat/completions"]["post"]["x-payment-info"]["protocols"] == ["L402", "LSAT", "Payment"]
+    for path, intents in (("/v1/chat/completions", ["charge", "session"]), ("/api/jobs", ["session"])):
+        described = document["paths"][path]["post"]
+        assert described["x-payment-info"]["protocols"] == ["L402", "LSAT", "Payment"]
+        assert [offer["intent"] for offer in described["x-payment-info"]["offers"]] == intents
+        assert "402" in described["responses"]
 
 
 async def test_a_sessions_routes_take_a_paid_credential_and_offer_one_where_money_is_missing(shop: Shop) -> None:

@@ -172,6 +172,18 @@ async def test_closing_pays_the_rest_to_the_return_invoice(client: Client) -> No
     assert await came_back(client, opened) == left
 
 
+async def test_a_close_by_get_closes_as_the_draft_has_it_and_once(client: Client) -> None:
+    """draft-lightning-session-00, figure of the use case: "GET /generate, action=close"."""
+    opened = await client.opened()
+    left = (await client.balance_msat(await opened.bearer())) // 1_000
+    closing = await opened.close()
+    closed = await client.ask(closing, path="/v1/key", method="GET")
+    assert (closed.status, closed.body) == (200, {"status": "closed", "refundSats": left, "refundStatus": "succeeded"})
+    assert "no-store" in closed.headers["Cache-Control"]
+    assert (await client.ask(closing, path="/v1/key", method="GET")).body == closed.body
+    assert await came_back(client, opened) == left
+
+
 async def test_of_many_who_close_at_once_one_does(client: Client) -> None:
     opened = await client.opened()
     left = (await client.balance_msat(await opened.bearer())) // 1_000

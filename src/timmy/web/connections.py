@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,8 +40,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Who says nothing at all is as idle as one that was answered.
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._is_idle()  # who says nothing at all is as idle as one that was answered
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -56,35 +55,46 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.scope is self.scope:  # the head of what came last is whole
             if self._head_timer is not None:
                 self._stop_clock()
+            if self.cycle.response_complete:
+                self._is_idle()  # an empty line between two requests, or the rest of a body that nobody wanted, asks for nothing
         elif self._head_timer is None and not self._is_socket:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._head_is_late)
+            self._start_clock()
 
     def _hear(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._go_on(data[offer.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("")
+        left = [memoryview(data)]
+        while left:
+            part = left.pop()
+            try:
+                self.parser.feed_data(part)
+            except httptools.HttpParserUpgrade as offer:
+                if self._should_upgrade():
+                    return self.handle_websocket_upgrade()
+                left += [part[offer.args[0] :], memoryview(self._without_offer())]  # first the latter
+            except httptools.HttpParserError:
+                return self.send_400_response("")
 
-    def _go_on(self, rest: bytes) -> None:
-        """In HTTP/1.1, where another protocol was offered that is not spoken here (RFC 9110, section 7.8): curl and Java's client offer
-        HTTP/2 with any request. The parser takes the body for that protocol's, so it is shown the head again, without the offer."""
+    def _without_offer(self) -> bytes:
+        """The head that was heard, to be heard in HTTP/1.1, where another protocol was offered that is not spoken here (RFC 9110, section
+        7.8): curl and Java's client offer HTTP/2 with any request. The parser would take the body for that protocol's."""
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
         head += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        self._hear(b"".join([*head, b"\r\n", rest]))
+        return b"".join([*head, b"\r\n"])
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_clock()
+        self._unset_keepalive_if_required()
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True
             self._answering.message_event.set()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._head_timer is not None:  # of the request behind it, which we have not read on till now
+            self._stop_clock()
+            self._start_clock()
 
     def handle_websocket_upgrade(self) -> None:
         self._is_socket = True
@@ -114,6 +124,13 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _is_idle(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _start_clock(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS_MAX, self._head_is_late)
+
     def _stop_clock(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
@@ -123,12 +140,22 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._has_moved = True
-        if self.parser.should_upgrade() and not self._should_upgrade() and self.parser.get_method() != b"CONNECT":
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._stop(RequestMalformed("Send one Host header, and no second one (RFC 9112, section 3.2)."))
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            if self.parser.get_method() == b"CONNECT":  # what follows is meant for somebody else (RFC 9110, section 9.3.6)
+                self._stop(RequestMalformed("This is no proxy: CONNECT leads nowhere. Ask for a path."))
             return  # it will be heard again
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             # What is named behind the body would pass for what a proxy has said in front of it (RFC 9110, section 6.5.1).
             self.headers = TRAILERS
+
+    def _stop(self, error: TimmyError) -> NoReturn:
+        """In the middle of the parser's work, which ends with it."""
+        self._refuse(error)
+        raise error
 
     def on_body(self, body: bytes) -> None:
         self._has_moved = True

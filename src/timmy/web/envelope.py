@@ -17,7 +17,7 @@ from timmy.errors import TimmyError
 from timmy.ids import new_id
 from timmy.web.address import client_address, networks
 from timmy.web.house import WebHouse
-from timmy.web.problems import OUR_FAULT, Problem, trouble
+from timmy.web.problems import OUR_FAULT, trouble
 from timmy.web.refusals import HeadersTooLarge, OriginNotAllowed
 
 log = structlog.get_logger("timmy.web")
@@ -159,5 +159,5 @@ class Origins(CORSMiddleware):
         answer = super().preflight_response(request_headers)
         if answer.status_code < 400:
             return answer
-        refused = OriginNotAllowed("The operator has to add this page's origin to CORS_ORIGINS first, and the method must be GET or POST.")
-        return Problem(refused, structlog.contextvars.get_contextvars().get("request_id", "unknown"))
+        # Raised, so that it is told in the shape that is read at its address.
+        raise OriginNotAllowed("The operator has to add this page's origin to CORS_ORIGINS first, and the method must be GET or POST.")

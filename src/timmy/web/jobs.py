@@ -157,6 +157,7 @@ def _buying(routes: JobRoutes) -> tuple[Operation, ...]:
             ),
             refuses=(*REQUEST_REFUSALS, *PAID_AHEAD_REFUSALS, refusals.RateLimited, WalletDown),
             proof=(*ANYBODY, *PAID),
+            paid=("session",),
             parameters=(IDEMPOTENCY_KEY, PAY),
             tag="jobs",
         ),

@@ -76,7 +76,7 @@ class Operation:
     takes: Takes | None = None
     tag: str = "server"
     proof: tuple[str, ...] = ()  # the names of what it takes as proof, in SECURITY; `""` is none
-    paid: tuple[str, ...] = ()  # the intents that are offered besides L402, where it answers 402 with an offer to who brings no key
+    paid: tuple[str, ...] = ()  # the intents that are offered besides L402, where who brings no key can be answered 402 with an offer
     v1: bool = False  # its errors have OpenAI's shape
 
 
