@@ -15,11 +15,11 @@ const HEIGHT = 7.4;
 const BOOKCASES = [[0.56, 3], [-0.56, 9], [1.08, 17]] as const; // where along the wall, and what makes each its own
 const ALONG = 10; // stones of a wall's straight part
 const COURSES = 12;
-const COURSES_ABOVE = 4; // over the beams: only a tall picture shows them
+const COURSES_ABOVE = 0;
 const STONE_HIGH = HEIGHT / COURSES;
 const TOP = HEIGHT + COURSES_ABOVE * STONE_HIGH;
 const PLANK = 0.52;
-const FLOOR_ENDS = 17.5; // towards us: behind the lower edge of the tallest picture
+const FLOOR_ENDS = 15.6; // towards us: behind the lower edge of the tallest picture
 
 export interface Room {
   solid: BufferGeometry;
@@ -65,7 +65,8 @@ function round(to: Sculpture, row: number, random: () => number): void {
     if (y < 4.3 && BOOKCASES.some(([before]) => Math.abs(angle - before) < 0.12)) continue; // nobody sees it
     const stone = STONE[Math.floor(random() * STONE.length)] ?? 0;
     const out = RADIUS + random() * 0.07;
-    to.add(block((RADIUS * Math.PI) / around - 0.025, STONE_HIGH - 0.025, 0.3), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
+    const [wide, high] = [(RADIUS * Math.PI) / around - 0.025, STONE_HIGH - 0.025];
+    to.add(row < COURSES ? block(wide, high, 0.3) : plate(wide, high), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
   }
 }
 
@@ -106,7 +107,7 @@ function further(to: Sculpture, random: () => number, ends: [number, number][]):
     for (const side of [-1, 1]) straight(to, side, row, random);
   }
   to.add(plate(18, FLOOR_ENDS - 13), 0x1a0e06, { at: [0, -0.02, (FLOOR_ENDS + 13) / 2], turn: [-Math.PI / 2, 0, 0] });
-  for (const [row, z] of ends) planks(to, row, z, FLOOR_ENDS, random);
+  for (const [row, z] of ends) if (Math.abs(row) < 11) planks(to, row, z, FLOOR_ENDS, random);
 }
 
 function windowFrame(to: Sculpture): void {
