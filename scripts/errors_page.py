@@ -69,7 +69,7 @@ def render() -> str:
     known = classes()
     lines = [HEAD]
     for family, title, meaning in FAMILIES:
-        rows = sorted((kind for kind in known if issubclass(kind, family)), key=lambda kind: (kind.status, kind.code, kind.__qualname__))
+        rows = sorted((kind for kind in known if issubclass(kind, family)), key=lambda kind: (kind.status, kind.code, kind.__module__))
         lines += [f"## {title}\n", f"{meaning}\n", "| code | status | meaning | room | more |", "|---|---|---|---|---|"]
         lines += [f"| `{kind.code}` | {kind.status} | {kind.title} | {room(kind)} | {about(kind)} |" for kind in rows]
         lines.append("")

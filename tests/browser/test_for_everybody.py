@@ -104,3 +104,32 @@ def test_the_page_says_the_same_to_whoever_forces_their_own_colours(visit: Visit
     visitor.hire()
     visitor.sees_title("Pay the check fee")
     assert visitor.scan().startswith("LIGHTNING:")
+
+
+NOT_FOUND = "status of 404"  # the browser's own line about the page itself
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_wrong_address_is_a_page_that_leads_back(visit: Visit, scheme: str) -> None:
+    visitor = visit("/nothing-here", color_scheme=scheme, viewport={"width": 320, "height": 640})
+    expect(visitor.locator("h1")).to_have_text("There is nothing at this address")
+    expect(visitor.locator("script")).to_have_count(0)
+    visitor.fits(320)
+    visitor.is_accessible(f"nowhere, {scheme}")
+    assert bool(visitor.picture().mean() < 128) is (scheme == "dark")
+    visitor.page.get_by_role("link", name="to the front page").click()
+    expect(visitor.locator("h1")).to_have_text("TIMMY")
+    visitor.forgive(NOT_FOUND)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_page_of_the_interface_follows_the_colours_and_leads_back(visit: Visit, scheme: str) -> None:
+    visitor = visit("/api/docs", color_scheme=scheme, viewport={"width": 320, "height": 640})
+    assert bool(visitor.picture().mean() < 128) is (scheme == "dark")
+    assert visitor.page.evaluate("() => document.documentElement.scrollWidth") <= 320  # a table scrolls within itself
+    visitor.is_accessible(f"the interface, {scheme}")
+    visitor.page.get_by_role("link", name="Workshop").click()
+    visitor.page.wait_for_selector(READY)
+    visitor.page.goto("/api/docs")
+    visitor.page.get_by_role("link", name="TIMMY").click()
+    expect(visitor.locator("h1")).to_have_text("TIMMY")

@@ -36,6 +36,14 @@ def test_a_job_is_bought_with_scripts_off(visit: Visit, viewport: dict[str, int]
     visitor.sees("sats were sent back to you", within="main")
 
 
+@pytest.mark.parametrize("width", [320, 360])
+def test_the_menu_takes_one_line_on_a_small_phone(visit: Visit, width: int) -> None:
+    visitor = visit("/api/ui", java_script_enabled=False, viewport={"width": width, "height": 640})
+    places = [link.bounding_box() for link in visitor.locator("nav a").all()]
+    assert len({place["y"] for place in places if place}) == 1
+    assert len(places) == 4
+
+
 def test_a_balance_is_opened_and_asked_from_by_keyboard_alone(visit: Visit) -> None:
     visitor = visit("/api/ui#balance", java_script_enabled=False)
     visitor.locator("#amountSats").focus()

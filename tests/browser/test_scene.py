@@ -21,6 +21,7 @@ PROGRAMS_MAX = 10
 SCRIPT_MS_PER_FRAME_MAX = 4.0
 SMALL = {"width": 480, "height": 320}
 READY = "html[data-world=ready][data-ready][data-line=open]"
+NOTHING = np.array([0x0B, 0x08, 0x05])  # what is drawn where nothing is
 MOVED = 24  # of 255: another colour to anybody's eye
 
 
@@ -79,6 +80,21 @@ def test_day_and_night_are_not_the_same(visit: Visit) -> None:
     visitor.page.goto("/tower?still&hour=12")
     visitor.page.wait_for_selector(READY)
     assert changed(night, visitor.picture("#world")) > 2_000
+
+
+@pytest.mark.parametrize("tablet", [{"width": 820, "height": 1180}, {"width": 744, "height": 1133}], ids=["tablet", "small tablet"])
+def test_the_room_fills_a_tablet_that_is_held_upright(visit: Visit, tablet: dict[str, int]) -> None:
+    visitor = stage(visit, "still", viewport=tablet)
+    bar = visitor.locator("#bar").bounding_box()
+    assert bar is not None
+    visitor.page.click("#purse")
+    visitor.sees_title("Balance")
+    visitor.page.evaluate("() => { for (const over of document.querySelectorAll('#bar, main')) over.style.visibility = 'hidden' }")
+    visitor.page.evaluate("() => { for (const over of document.querySelectorAll('main *')) over.style.visibility = 'hidden' }")
+    visitor.page.wait_for_function(TWO_FRAMES)
+    seen = visitor.picture("#world")[round(bar["height"]) :]
+    empty = int((seen == NOTHING).all(axis=2).sum())
+    assert empty < seen[..., 0].size / 1_000, "where the room ends there is nothing; a dark plank may have its colour by chance"
 
 
 def test_what_happens_is_to_be_seen(visit: Visit) -> None:

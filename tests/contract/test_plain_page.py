@@ -355,5 +355,17 @@ async def test_the_stylesheet_is_kept_for_ever_under_a_name_of_its_own() -> None
 async def test_without_development_routes_nothing_can_be_marked_as_paid() -> None:
     world = World.build(dev=False, steps=True)
     browser, job_id = await ordered(world)
-    assert "Test mode" not in (await browser.again()).text.replace("Test mode: Its sats are not real.", "")
+    assert "Test mode" not in (await browser.again()).text
     assert (await browser.http.post(f"/api/ui/jobs/{job_id}/paid", data={"a": "b"})).status_code == 404
+
+
+async def test_a_customer_is_told_what_a_test_means_to_them_and_not_how_to_earn() -> None:
+    world = World.build()
+    world.parts[:] = [replace(part, stand_in=f"{part.name}: a stand-in. Set {part.name.upper()} to earn.") for part in world.parts]
+    page = await Browser(world.client()).open("/api/ui")
+    assert "nothing real is paid here" in page.text
+    assert "not from a language model" in page.text
+    assert page.text.count("Test mode") == 2, "a stand-in for the database is nothing to a customer"
+    assert "Set " not in page.text
+    world.parts[:] = [replace(part, stand_in=None) for part in world.parts]
+    assert "Test mode" not in (await Browser(world.client()).open("/api/ui")).text

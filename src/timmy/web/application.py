@@ -14,6 +14,7 @@ from timmy.web import (
     discovery,
     hooks,
     jobs,
+    nowhere,
     operations,
     pages,
     people,
@@ -49,6 +50,7 @@ def create_app(house: WebHouse) -> App:
     app = App(lifespan=lifespan)
     app.router.redirect_slashes = False  # a redirect to wherever the Host header says is an open redirect
     problems.install(app)
+    nowhere.install(app)
     streams = OpenStreams()
     operations.install(
         app,

@@ -30,7 +30,8 @@ class PageRoutes:
     async def docs(self, _request: Request) -> Response:
         if self._reference is None:  # made once, when all rooms have been imported and their errors are known
             errors: tuple[type[TimmyError], ...] = (TimmyError, *all_errors())
-            self._reference = page("Timmy: HTTP interface", reference.body(await self.app.describe(), errors), indexed=True)
+            described = reference.body(await self.app.describe(), errors)
+            self._reference = page("Timmy: HTTP interface", described, indexed=True, root="../")
         return self._reference
 
     async def home(self, request: Request) -> Response:

@@ -55,7 +55,7 @@ def _contents(document: Document) -> str:
         for path, methods in document["paths"].items()
         for method, one in methods.items()
     )
-    return f"<table>{rows}</table>"
+    return f"<table tabindex=0>{rows}</table>"
 
 
 def _operation(path: str, method: str, one: Document) -> str:
@@ -69,7 +69,7 @@ def _operation(path: str, method: str, one: Document) -> str:
             f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(p['in'])}</td><td>{_inline(p['description'])}</td></tr>"
             for p in one["parameters"]
         )
-        parts.append(f"<table>{rows}</table>")
+        parts.append(f"<table tabindex=0>{rows}</table>")
     for media_type, content in one.get("requestBody", {}).get("content", {}).items():
         parts.append(f"<h3>Body <code>{escape(media_type)}</code>: {_reference(content['schema'])}</h3>")
         parts += [_pre(example["value"]) for example in content["examples"].values()]
@@ -82,8 +82,11 @@ def _answer(status: str, answer: Document) -> str:
     contents = answer.get("content", {})
     shapes = ", ".join(f"<code>{escape(kind)}</code> {_reference(content['schema'])}" for kind, content in contents.items())
     examples = "".join(_pre(content["example"]) for content in contents.values() if "example" in content)
-    told = f"<strong>{escape(status)}</strong> {_inline(answer['description'])} {shapes}"
-    return f"<details><summary>{told}</summary>{examples}</details>" if examples else f"<p>{told}</p>"
+    told = f"<strong>{escape(status)}</strong> {_inline(answer['description'])}"
+    if not examples:
+        return f"<p>{told} {shapes}</p>"
+    # The link stands below: within a summary, which is pressed itself, it would be neither heard nor reached by all.
+    return f"<details><summary>{told}</summary><p>{shapes}</p>{examples}</details>"
 
 
 def _shape(name: str, schema: Document) -> str:
@@ -96,7 +99,7 @@ def _shape(name: str, schema: Document) -> str:
         f"<td>{_inline(inner.get('description', ''))}</td></tr>"
         for field, inner in schema.get("properties", {}).items()
     )
-    return f"{heading}<table>{rows}</table>"
+    return f"{heading}<table tabindex=0>{rows}</table>"
 
 
 def _type(schema: Document) -> str:
@@ -121,7 +124,8 @@ def _reference(schema: Document) -> str:
 
 
 def _pre(example: object) -> str:
-    return f"<pre><code>{escape(json.dumps(example, indent=2, ensure_ascii=False))}</code></pre>"
+    # With a place in the order of the keys: what is wider than the screen is scrolled to with them.
+    return f"<pre tabindex=0><code>{escape(json.dumps(example, indent=2, ensure_ascii=False))}</code></pre>"
 
 
 def _errors(errors: Iterable[type[TimmyError]]) -> str:
@@ -130,4 +134,4 @@ def _errors(errors: Iterable[type[TimmyError]]) -> str:
         f"<td>{kind.status}</td><td>{escape(kind.title)}</td></tr>"
         for kind in sorted({one.code: one for one in errors}.values(), key=lambda one: one.code)
     )
-    return f"<table><tr><th>code</th><th>status</th><th>what it means</th></tr>{rows}</table>"
+    return f"<table tabindex=0><tr><th>code</th><th>status</th><th>what it means</th></tr>{rows}</table>"

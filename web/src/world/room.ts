@@ -14,6 +14,12 @@ const RADIUS = 7;
 const HEIGHT = 7.4;
 const BOOKCASES = [[0.56, 3], [-0.56, 9], [1.08, 17]] as const; // where along the wall, and what makes each its own
 const ALONG = 10; // stones of a wall's straight part
+const COURSES = 12;
+const COURSES_ABOVE = 0;
+const STONE_HIGH = HEIGHT / COURSES;
+const TOP = HEIGHT + COURSES_ABOVE * STONE_HIGH;
+const PLANK = 0.52;
+const FLOOR_ENDS = 15.6; // towards us: behind the lower edge of the tallest picture
 
 export interface Room {
   solid: BufferGeometry;
@@ -25,7 +31,7 @@ export function makeRoom(): Room {
   const solid = new Sculpture(random);
   const bright = new Sculpture(random);
   walls(solid, random);
-  floor(solid, random);
+  const ends = floor(solid, random);
   windowFrame(solid);
   for (const [angle, seed] of BOOKCASES) shelves(solid, bright, angle, chance(seed));
   hearth(solid, bright, random);
@@ -33,53 +39,75 @@ export function makeRoom(): Room {
   lantern(solid, bright);
   telescope(solid);
   clutter(solid, bright, random);
+  further(solid, random, ends); // last: what is made by chance before it stays as it was
   return { solid: solid.done(), bright: bright.done() };
 }
 
 /** Courses of stones, each a little different, with the wall's back towards us. */
 function walls(to: Sculpture, random: () => number): void {
-  const courses = 12;
-  const around = 21;
-  for (let row = 0; row < courses; row++) {
-    for (let n = 0; n < around; n++) {
-      const angle = Math.PI * 0.5 * (((n + (row % 2) * 0.5) / around) * 2 - 1);
-      const y = (row + 0.5) * (HEIGHT / courses);
-      if (Math.abs(angle) < 0.235 && y > 1.6 && y < 6.05) continue; // the window
-      if (y < 4.3 && BOOKCASES.some(([before]) => Math.abs(angle - before) < 0.12)) continue; // nobody sees it
-      const stone = STONE[Math.floor(random() * STONE.length)] ?? 0;
-      const out = RADIUS + random() * 0.07;
-      to.add(block((RADIUS * Math.PI) / around - 0.025, HEIGHT / courses - 0.025, 0.3), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
-    }
-  }
+  for (let row = 0; row < COURSES; row++) round(to, row, random);
   // And straight on towards us: where a panel takes the room on one side, this is what is seen beside it.
   for (const side of [-1, 1]) {
-    for (let row = 0; row < courses; row++) {
-      for (let n = 0; n < ALONG; n++) {
-        const at: [number, number, number] = [side * (RADIUS - 0.15 + random() * 0.07), (row + 0.5) * (HEIGHT / courses), n + (row % 2) * 0.5];
-        to.add(plate(0.975, HEIGHT / courses - 0.025), STONE[Math.floor(random() * STONE.length)] ?? 0, { at, turn: [0, (-side * Math.PI) / 2, 0], rough: 0.08, shade: 0.12 });
-      }
-    }
-    to.add(new BoxGeometry(0.1, HEIGHT, ALONG), 0x2a231b, { at: [side * (RADIUS + 0.05), HEIGHT / 2, ALONG / 2] });
+    for (let row = 0; row < COURSES; row++) straight(to, side, row, random);
+    to.add(new BoxGeometry(0.1, TOP, ALONG), 0x2a231b, { at: [side * (RADIUS + 0.05), TOP / 2, ALONG / 2] });
   }
-  to.add(new CylinderGeometry(RADIUS + 0.12, RADIUS + 0.12, HEIGHT, 24, 1, true, Math.PI * 0.5, Math.PI), 0x2a231b, { at: [0, HEIGHT / 2, 0] });
+  to.add(new CylinderGeometry(RADIUS + 0.12, RADIUS + 0.12, TOP, 24, 1, true, Math.PI * 0.5, Math.PI), 0x2a231b, { at: [0, TOP / 2, 0] });
   for (const x of [-3.6, 0, 3.6]) to.add(new BoxGeometry(0.34, 0.4, 12), DARK_WOOD, { at: [x, 6.75, -1], rough: 0.2, flat: true });
   to.add(new BoxGeometry(13, 0.36, 0.34), WOOD[3] ?? 0, { at: [0, 6.4, -3.4], rough: 0.2, flat: true });
 }
 
-function floor(to: Sculpture, random: () => number): void {
-  const plank = 0.52;
-  to.add(plate(18, 26), 0x1a0e06, { at: [0, -0.02, 0], turn: [-Math.PI / 2, 0, 0] });
-  for (let row = -14; row < 15; row++) {
-    for (let z = -7.2; z < 12; ) {
-      const long = 2.2 + random() * 2.6;
-      to.add(plate(plank - 0.022, long - 0.03), WOOD[Math.floor(random() * WOOD.length)] ?? 0, { at: [row * plank, 0, z + long / 2], turn: [-Math.PI / 2, 0, 0], rough: 0.16 });
-      z += long;
-    }
+function round(to: Sculpture, row: number, random: () => number): void {
+  const around = 21;
+  for (let n = 0; n < around; n++) {
+    const angle = Math.PI * 0.5 * (((n + (row % 2) * 0.5) / around) * 2 - 1);
+    const y = (row + 0.5) * STONE_HIGH;
+    if (Math.abs(angle) < 0.235 && y > 1.6 && y < 6.05) continue; // the window
+    if (y < 4.3 && BOOKCASES.some(([before]) => Math.abs(angle - before) < 0.12)) continue; // nobody sees it
+    const stone = STONE[Math.floor(random() * STONE.length)] ?? 0;
+    const out = RADIUS + random() * 0.07;
+    const [wide, high] = [(RADIUS * Math.PI) / around - 0.025, STONE_HIGH - 0.025];
+    to.add(row < COURSES ? block(wide, high, 0.3) : plate(wide, high), stone, { at: [Math.sin(angle) * out, y, -Math.cos(angle) * out], turn: [(random() - 0.5) * 0.03, -angle + (random() - 0.5) * 0.04, 0], flat: true, rough: 0.08, shade: 0.12 });
   }
+}
+
+function straight(to: Sculpture, side: number, row: number, random: () => number): void {
+  for (let n = 0; n < ALONG; n++) {
+    const at: [number, number, number] = [side * (RADIUS - 0.15 + random() * 0.07), (row + 0.5) * STONE_HIGH, n + (row % 2) * 0.5];
+    to.add(plate(0.975, STONE_HIGH - 0.025), STONE[Math.floor(random() * STONE.length)] ?? 0, { at, turn: [0, (-side * Math.PI) / 2, 0], rough: 0.08, shade: 0.12 });
+  }
+}
+
+/** Planks in rows; how far each row has come. */
+function floor(to: Sculpture, random: () => number): [number, number][] {
+  const ends: [number, number][] = [];
+  to.add(plate(18, 26), 0x1a0e06, { at: [0, -0.02, 0], turn: [-Math.PI / 2, 0, 0] });
+  for (let row = -14; row < 15; row++) ends.push([row, planks(to, row, -7.2, 12, random)]);
   const bands: [number, number, number][] = [[0, 2.35, 0x3a2a6e], [2.35, 2.5, GOLD], [2.5, 3.0, 0x6e2430], [3.0, 3.1, GOLD], [3.1, 3.3, 0x31205a]];
   for (const [inner, outer, paint] of bands) to.add(inner ? lathe([[outer, 0], [inner, 0]], 56) : sheet(star(28, outer, outer)), paint, { at: [0, 0.012, 0.55], turn: [inner ? 0 : -Math.PI / 2, 0, 0] });
   to.add(sheet(star(8, 2.2, 1.35)), 0xb98a2e, { at: [0, 0.014, 0.55], turn: [-Math.PI / 2, 0, 0] });
   to.add(sheet(star(8, 1.95, 1.2)), 0x31205a, { at: [0, 0.018, 0.55], turn: [-Math.PI / 2, 0, 0] });
+  return ends;
+}
+
+/** One row, from here until it has come at least there. */
+function planks(to: Sculpture, row: number, from: number, until: number, random: () => number): number {
+  let z = from;
+  while (z < until) {
+    const long = 2.2 + random() * 2.6;
+    to.add(plate(PLANK - 0.022, long - 0.03), WOOD[Math.floor(random() * WOOD.length)] ?? 0, { at: [row * PLANK, 0, z + long / 2], turn: [-Math.PI / 2, 0, 0], rough: 0.16 });
+    z += long;
+  }
+  return z;
+}
+
+/** What only a picture that is taller than wide shows: the walls go on upwards, and the floor towards us. */
+function further(to: Sculpture, random: () => number, ends: [number, number][]): void {
+  for (let row = COURSES; row < COURSES + COURSES_ABOVE; row++) {
+    round(to, row, random);
+    for (const side of [-1, 1]) straight(to, side, row, random);
+  }
+  to.add(plate(18, FLOOR_ENDS - 13), 0x1a0e06, { at: [0, -0.02, (FLOOR_ENDS + 13) / 2], turn: [-Math.PI / 2, 0, 0] });
+  for (const [row, z] of ends) if (Math.abs(row) < 11) planks(to, row, z, FLOOR_ENDS, random);
 }
 
 function windowFrame(to: Sculpture): void {

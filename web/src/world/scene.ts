@@ -42,6 +42,7 @@ const AWAKE_SECONDS = 3; // how long a slow machine goes on drawing after someth
 const FOV = 40;
 const HALF_WIDTH = 5.5;
 const HALF_WIDTH_NARROW = 3.1;
+const NARROWEST = 0.36; // of the height: any narrower, and we would stand so far off that we see where the room ends
 const FRAMES_KEPT = 600;
 const DOOR: [number, number, number] = [0.6, 2.6, 8.5];
 
@@ -172,7 +173,7 @@ class Workshop implements Scene {
     if (!wide || !tall || this.isGone) return;
     this.renderer.setPixelRatio(this.governor.ratio);
     this.renderer.setSize(wide, tall, false);
-    const usable = wide - this.roomPx;
+    const usable = Math.min(wide, Math.max(wide - this.roomPx, tall * NARROWEST));
     const narrow = Math.min(1, Math.max(0, (1.35 - usable / tall) / 0.65));
     const half = HALF_WIDTH + (HALF_WIDTH_NARROW - HALF_WIDTH) * narrow;
     const spread = Math.tan((FOV * Math.PI) / 360);
@@ -181,7 +182,7 @@ class Workshop implements Scene {
     this.camera.position.set(0, 3.05 + away * 0.045 + narrow * 2.6, away + 0.8);
     this.camera.lookAt(0, 1.72 + narrow * 0.25, 0);
     // What the panel covers is no part of the picture; and the box at the bottom covers some as well.
-    this.camera.setViewOffset(wide, tall, this.roomPx / 2, tall * (0.035 + narrow * 0.075), wide, tall);
+    this.camera.setViewOffset(wide, tall, (wide - usable) / 2, tall * (0.035 + narrow * 0.075), wide, tall);
     this.world.fog = new Fog(0x0b0805, away + 3, away + 15);
     for (const [id, helper] of this.helpers) {
       const { wide: far, narrow: near, turn } = SEATS[id];

@@ -20,6 +20,12 @@ from timmy.world.demo import Answer
 
 MACAROON_CHARS_MAX = 4_096
 SMALL_DEPOSIT_SATS = 500
+# What a stand-in is to a customer, by the part that it stands in for. What would be the real thing is said to the operator: at the desk
+# and in the terminal.
+TEST_MODE = {
+    "wallet": "Test mode: nothing real is paid here. The invoices are for trying it out, and a real wallet refuses them.",
+    "provider": "Test mode: the answers come from a stand-in, and not from a language model.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Typed:
 class Front:
     pool: PoolStatus
     frozen: bool
-    stand_ins: tuple[str, ...]
+    pretended: tuple[str, ...]  # parts of the house that are not the real thing
     free_answers: int = 0  # in an hour, to one address
 
 
@@ -58,7 +64,7 @@ def home_page(
             "An AI agent that works for bitcoin, by Lightning. No account, no card. You see each price before you pay it, and get back "
             "what was not used.",
         ),
-        *(el("p", f"Test mode: {sentence}", class_="warn") for sentence in front.stand_ins),
+        *(el("p", words, class_="warn") for part, words in TEST_MODE.items() if part in front.pretended),
         trouble,
         _given(free) if free else NOTHING,
         _ask(front, settings, typed, estimate),

@@ -117,9 +117,6 @@ class JobPages:
         return await form_of(self.house, request)
 
 
-BOUGHT_FROM = ("wallet", "provider")  # a stand-in for another part is nothing to a customer
-
-
 async def form_of(house: WebHouse, request: Request) -> dict[str, str]:
     return await read_form(request, bytes_max=house.settings.max_body_bytes, public_url=house.settings.public_url)
 
@@ -128,8 +125,8 @@ async def front(house: WebHouse) -> Front:
     pool, _ = await house.giving.pool()
     health = await house.health()
     free_answers = house.demo.per_address.most if house.demo is not None else 0
-    stand_ins = tuple(part.stand_in for part in health.parts if part.stand_in and part.name in BOUGHT_FROM)
-    return Front(pool, await house.pool_frozen(), stand_ins, free_answers)
+    pretended = tuple(part.name for part in health.parts if part.stand_in)
+    return Front(pool, await house.pool_frozen(), pretended, free_answers)
 
 
 async def again(house: WebHouse, error: TimmyError, request: Request, form: Mapping[str, str]) -> Response:

@@ -28,7 +28,7 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
 }
 
-CUSTOMER_LINKS = (("/api/ui", "Ask"), ("/api/ui#balance", "Balance"), ("/tower", "The workshop in 3D"), ("/api/docs", "API"))
+CUSTOMER_LINKS = (("/api/ui", "Ask"), ("/api/ui#balance", "Balance"), ("/tower", "Workshop"), ("/api/docs", "API"))
 
 
 def sheet(
