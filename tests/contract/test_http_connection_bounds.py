@@ -68,6 +68,16 @@ async def closed(spoken: Spoken) -> bool:
     return True
 
 
+def saying_once(go: asyncio.Event) -> ASGIApp:
+    """An application that answers when it is let."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await go.wait()
+        await saying(*ANSWER)(scope, receive, send)
+
+    return app
+
+
 @pytest.mark.parametrize(
     ("first", "again"),
     [
@@ -143,12 +153,7 @@ async def test_an_empty_line_behind_a_request_is_no_reason_to_wait_for_ever(more
 async def test_a_head_that_we_have_not_read_on_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.2)
     go = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await go.wait()
-        await saying(*ANSWER)(scope, receive, send)
-
-    spoken = Spoken(app)
+    spoken = Spoken(saying_once(go))
     spoken.protocol.data_received(b"GET / HTTP/1.1\r\nHost: t\r\n\r\nGET / HTTP/1.1\r\n")
     due = spoken.protocol._head_timer.when()
     await asyncio.sleep(0.05)
@@ -230,12 +235,7 @@ async def test_a_thousand_offers_of_another_protocol_at_once_are_as_many_request
 async def test_a_head_behind_a_request_that_is_being_answered_waits_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.01)
     go = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await go.wait()
-        await saying(*ANSWER)(scope, receive, send)
-
-    spoken = Spoken(app)
+    spoken = Spoken(saying_once(go))
     spoken.protocol.data_received(b"GET / HTTP/1.1\r\nHost: t\r\n\r\nGET / HTTP/1.1\r\n")
     await asyncio.sleep(0.05)
     assert not spoken.line.is_closed

@@ -7,32 +7,17 @@ import os
 import re
 import signal
 import stat
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 from bech32 import bech32_encode, convertbits
 
 from tests.e2e.buyers_terminal import INVOICE, QUESTION, Buyer, at_a_terminal
 from timmy.client import Notebook, store
-from timmy.demo.server import Server, start_server
 from timmy.errors import plain
 from timmy.identity import macaroons, nostr
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def timmy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with start_server(tmp_path_factory.mktemp("server"), {}) as running:
-        yield running
-
-
-@pytest.fixture
-def buyer(timmy: Server, tmp_path: Path) -> Buyer:
-    return Buyer(timmy, tmp_path / "home")
 
 
 async def test_the_answer_is_on_standard_output_and_the_price_beside_it(buyer: Buyer) -> None:

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.e2e.buyers_terminal import INVOICE, QUESTION, Buyer, at_a_terminal
 from timmy.client import AsyncTimmy, Notebook
-from timmy.demo.server import Server, start_server
 from timmy.money import Sats
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def timmy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with start_server(tmp_path_factory.mktemp("server"), {}) as running:
-        yield running
-
-
-@pytest.fixture
-def buyer(timmy: Server, tmp_path: Path) -> Buyer:
-    return Buyer(timmy, tmp_path / "home")
 
 
 async def test_an_ask_that_was_interrupted_is_gone_on_with(buyer: Buyer) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.counting_purse import counted
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from timmy.client import Afresh, Answer, AsyncTimmy, Moved, Notebook, Piece, Timmy
 from timmy.client.errors import (
     NoWallet,
@@ -27,22 +26,11 @@ NO_FEE = Msats(0)
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
 def unused_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
 
 
 # Buying ------------------------------------------------------------------------------------------------

@@ -29,11 +29,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield running
 
 
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
-
-
 class Alice:
     """Receives at an LNURL, into the wallet of the pretend customer. `amounts` are the millisats that she was asked for."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.counting_purse import CountingPurse, counted
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from timmy.app import old_store
 from timmy.client import Answer, AsyncTimmy, Notebook, prefunding
 from timmy.client.answers import SessionStatus
@@ -25,17 +23,6 @@ from timmy.money import Msats, Sats
 
 QUESTION = "What is a satoshi?"
 LATE = Succeeded("ab" * 32, Msats(0))
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
 
 
 def stuck(site: Site) -> CountingPurse:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.counting_purse import CountingPurse, counted
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from timmy.client import Answer, AsyncTimmy, Limits, Notebook, store
 from timmy.client.errors import LimitReached, PaymentFailed
 from timmy.client.notebook import NO_LIMITS
@@ -20,17 +18,6 @@ from timmy.money import Sats
 
 QUESTION = "What is a satoshi?"
 AT_ONCE = 10
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
 
 
 async def test_of_calls_at_once_those_that_fit_are_answered_and_the_others_cost_nothing(site: Site, notebook: Notebook) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from aiohttp import web
 
 from tests.e2e.counting_purse import counted
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from tests.e2e.spender import LIMITS, REFUSED, FilePurse
 from tests.unit.backends import as_json, invoice, listening
 from timmy.client import Answer, AsyncTimmy, Notebook, store
@@ -25,12 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 END_WITHIN_SECONDS = 90
 QUESTION = "What is a satoshi?"
 KEY = "5ecretAdminKey"
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
 
 
 async def spender(site: Site, folder: Path, what: str, wallet: str = "wallet") -> int | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Event
 
 import pytest
 
 from tests.e2e.counting_purse import CountingPurse, counted
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from timmy.client import Answer, AsyncTimmy, Limits, Notebook
 from timmy.client.answers import Offer, SessionStatus
 from timmy.client.errors import (
@@ -26,17 +24,6 @@ from timmy.lightning.wallets.protocol import Failed, InFlight, Unknown, WalletDo
 from timmy.money import Msats, Sats
 
 QUESTION = "What is a satoshi?"
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
 
 
 # Limits ------------------------------------------------------------------------------------------------

@@ -33,17 +33,6 @@ async def relay() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
 async def buyer(site: Site, relay: str) -> AsyncIterator[WalletService]:
     """A buyer's own node on the server's pretend network, reached over Nostr only."""
     node = BuiltinWallet(site.app.db, SystemClock(), system_random, starting_balance=FLOAT, poll_seconds=0.05)

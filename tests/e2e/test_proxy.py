@@ -14,7 +14,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
-from tests.e2e.serving import Site, serving
+from tests.e2e.serving import Site
 from timmy.client import AsyncSession, AsyncTimmy, Notebook, receipts, store
 from timmy.client.http import TimmyHttp
 from timmy.client.proxy import BODY_BYTES_MAX, Budget, Proxy
@@ -26,12 +26,6 @@ KEY = "sk-timmy-of-this-test"
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is a satoshi?"}]
 MODEL = "timmy-demo"
 Keep = Callable[[str, str], Coroutine[Any, Any, None]]
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import hashlib
 import json
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ from timmy.lightning.wallets.protocol import InvoiceLookup, WalletDown
 from timmy.money import Sats
 
 QUESTION = "What is a satoshi?"
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with serving({"DATA_DIR": str(tmp_path / "server")}) as running:
-        yield running
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Notebook:
-    return Notebook(tmp_path / "buyer" / "notebook.sqlite")
 
 
 async def bought(site: Site, notebook: Notebook) -> tuple[str, dict[str, Any]]:

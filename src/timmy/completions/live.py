@@ -149,7 +149,7 @@ class Live:
             if not self._is_stopped:
                 ending = await self._read_provider()
         except (ProviderDown, ProviderRefused) as trouble:
-            self._trouble, ending = told(trouble, self.model), Ending.BROKEN
+            self._trouble, ending = told_to_the_caller(trouble, self.model), Ending.BROKEN
         except asyncio.CancelledError:
             ending = Ending.LEFT if self._is_left else Ending.DIED
         except Exception:  # a bug of ours: what is held must be let go, now and not when the sweep comes
@@ -252,7 +252,7 @@ class Live:
             await self._hold(charge, self._holding.in_all)
 
 
-def told(trouble: ProviderDown | ProviderRefused, model: str) -> Refusal | Outage:
+def told_to_the_caller(trouble: ProviderDown | ProviderRefused, model: str) -> Refusal | Outage:
     """As `of_provider` says. The operator is told too: what looks like one customer's may be everybody's."""
     if isinstance(trouble, ProviderRefused):
         log.warning("completions.model_refused", model=model, reason=trouble.extra.get("reason"))

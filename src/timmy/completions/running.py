@@ -15,7 +15,7 @@ from timmy.completions import store
 from timmy.completions.begin import Beginning, Begun, Extension, Funds, KeyTaken, Outcome, Replayed, begin_all, extend_all, funds_of
 from timmy.completions.finish import End, completion_view, died, end_all
 from timmy.completions.holding import Holding
-from timmy.completions.live import Live, told
+from timmy.completions.live import Live, told_to_the_caller
 from timmy.completions.protocol import CompletionView, Ending
 from timmy.completions.refusals import CompletionForgotten, CompletionInProgress
 from timmy.completions.terms import Terms
@@ -119,7 +119,7 @@ class Running:
             reply = await self._provider.chat(wanted.chat, model=wanted.model, max_output_tokens=begun.limit)
         except (ProviderDown, ProviderRefused) as trouble:
             await self._finish(End(id, Ending.FAILED, self._clock.now_ms()))
-            raise told(trouble, wanted.model) from None
+            raise told_to_the_caller(trouble, wanted.model) from None
         except BaseException:  # a bug of ours, or the server stops: what is held must be let go, now and not when the sweep comes
             await self._finish(End(id, Ending.FAILED, self._clock.now_ms()))
             raise

@@ -32,7 +32,9 @@ class RefusedAtCommit(Exception):
 
 
 class _Watched:
-    """A unit's `Tx`. It remembers a statement that failed, for a unit that goes on all the same."""
+    """A unit's `Tx`. It remembers a statement that failed, for a unit that goes on all the same.
+
+    The same `except` four times, because a context manager around every statement is felt: a call has a dozen of them."""
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx

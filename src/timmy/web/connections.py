@@ -2,8 +2,7 @@
 
 uvicorn keeps a head however long it becomes, and waits for its end for ever. It takes what comes behind a body for headers, and tells the
 request that came last, and not the one that is being answered, when the reader has gone. It loses the body where another protocol is
-offered. And it writes head and body apart: two calls into
-the kernel, and two times that whoever waits for it is woken.
+offered. And it writes head and body apart: two calls into the kernel, and two times that whoever waits for it is woken.
 """
 
 from __future__ import annotations
